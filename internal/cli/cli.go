@@ -1,0 +1,108 @@
+// Package cli is the command line: one file a command.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes. People's scripts rely on them.
+const (
+	exitOK    = 0
+	exitFault = 1
+	exitUsage = 2
+)
+
+// IO is what a command reads and writes.
+type IO struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Env      []string
+}
+
+// commands are all commands. What people do with files and shares goes through
+// the HTTP API; what operators do works on the data directory.
+type commands struct {
+	Demo  demoCmd  `cmd:"" help:"Two servers on this machine, people and files: see sharing work."`
+	Serve serveCmd `cmd:"" help:"Run a server."`
+
+	User   userCmd   `cmd:"" group:"Operators" help:"Manage the users of this server."`
+	Group  groupCmd  `cmd:"" group:"Operators" help:"Manage the groups of this server."`
+	Key    keyCmd    `cmd:"" group:"Operators" help:"Manage the keys this server signs with."`
+	Outbox outboxCmd `cmd:"" group:"Operators" help:"See and resend what waits for other servers."`
+
+	Login   loginCmd   `cmd:"" group:"People" help:"Sign in to a server, for the commands below."`
+	Logout  logoutCmd  `cmd:"" group:"People" help:"Sign out."`
+	Ls      lsCmd      `cmd:"" group:"People" help:"List a folder."`
+	Put     putCmd     `cmd:"" group:"People" help:"Upload files and folders."`
+	Get     getCmd     `cmd:"" group:"People" help:"Download a file or folder."`
+	Mkdir   mkdirCmd   `cmd:"" group:"People" help:"Make a folder."`
+	Mv      mvCmd      `cmd:"" group:"People" help:"Move or rename; shares follow."`
+	Rm      rmCmd      `cmd:"" group:"People" help:"Delete a file or folder."`
+	Share   shareCmd   `cmd:"" group:"People" help:"Share a file or folder with someone anywhere."`
+	Shares  sharesCmd  `cmd:"" group:"People" help:"List the shares you sent and received."`
+	Accept  acceptCmd  `cmd:"" group:"People" help:"Accept a share."`
+	Decline declineCmd `cmd:"" group:"People" help:"Decline a share."`
+	Leave   leaveCmd   `cmd:"" group:"People" help:"Give an accepted share back."`
+	Unshare unshareCmd `cmd:"" group:"People" help:"End a share you sent."`
+	Resend  resendCmd  `cmd:"" group:"People" help:"Try to deliver a failed share again."`
+}
+
+const description = `Weft shares files and folders with people on any other Open Cloud Mesh server.
+
+Try it:  weft demo
+Run it:  weft serve --data /var/lib/weft --url https://cloud.example.org`
+
+// Run runs the command line and returns the exit code.
+func Run(ctx context.Context, args []string, streams IO) int {
+	var cmds commands
+	code := -1
+	parser, err := kong.New(&cmds,
+		kong.Name("weft"), kong.Description(description),
+		kong.Writers(streams.Out, streams.Err),
+		kong.UsageOnError(),
+		kong.Exit(func(c int) { code = c }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, NoExpandSubcommands: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(streams),
+	)
+	if err != nil {
+		fmt.Fprintln(streams.Err, "weft:", err)
+		return exitFault
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	k, err := parser.Parse(args)
+	if code >= 0 { // help was shown
+		return code
+	}
+	if err != nil {
+		fmt.Fprintf(streams.Err, "weft: %v\nSee: weft --help\n", err)
+		return exitUsage
+	}
+	if err := k.Run(); err != nil {
+		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+			fmt.Fprintln(streams.Err, "weft: stopped")
+			return exitFault
+		}
+		fmt.Fprintln(streams.Err, "weft:", err)
+		if _, ok := errors.AsType[usageError](err); ok {
+			return exitUsage
+		}
+		return exitFault
+	}
+	return exitOK
+}
+
+// usageError is a mistake in how a command was called.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// Streams are the process's own.
+func Streams() IO { return IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Environ()} }

@@ -1,0 +1,102 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/knadh/koanf/providers/structs"
+	"github.com/knadh/koanf/v2"
+)
+
+// setting is a key of the file with what it means.
+type setting struct{ name, help string }
+
+// keys are all keys, in the order of the file.
+var keys = []setting{
+	{"url", "Where people and other servers reach this server: scheme and host, as in\nhttps://cloud.example.org. It is part of every address and signature, so it is\nset here and never guessed; changing it later breaks the shares that exist."},
+	{"listen", "The address the server listens on. Behind a proxy keep it on loopback; with a\ncertificate of its own (below) \":443\" is usual."},
+	{"provider", "The name other servers show for this one."},
+	{"database", "The database, as sqlite:PATH. Empty: weft.db in this directory."},
+	{"storage", "Where people's files are kept, as file:PATH. Empty: homes in this directory."},
+	{"insecure", "Allows plain http, self-signed certificates and private addresses, here and at\nother servers. For trials on one machine only."},
+	{"trusted_proxies", "Proxies whose X-Forwarded-For is believed, as addresses or networks."},
+	{"tls.cert", "The server's own certificate chain and key, as PEM files. Leave both empty when\na proxy speaks TLS."},
+	{"tls.key", ""},
+	{"log.level", "debug, info, warn or error."},
+	{"log.format", "text or json."},
+	{"limits.max_body", "Bytes of a message from another server or to the API. Files are not limited\nby this."},
+	{"limits.header_timeout", "How long a client may take to send its request's header."},
+	{"limits.stall_timeout", "How long a transfer of a file may stand still."},
+	{"limits.address_rate", "Requests a second, and how many at once beyond that: from one address of people,\nfrom one address of a server, from one verified server, from one user. A rate of\n0 is no limit."},
+	{"limits.address_burst", ""},
+	{"limits.peer_rate", ""},
+	{"limits.peer_burst", ""},
+	{"limits.user_rate", ""},
+	{"limits.user_burst", ""},
+	{"federation.must_use_http_sig", "Refuse every message that is not signed (criterion must-use-http-sig)."},
+	{"federation.must_exchange_token", "Take only shares that are opened with short-lived tokens (criterion\nmust-exchange-token)."},
+	{"federation.allow_unsigned", "Take unsigned messages from servers that cannot sign."},
+	{"federation.legacy_discovery", "Answer at /ocm-provider too, where servers before OCM 1.1 look."},
+	{"federation.signature_max_age", "How old a signature may be, and how far ahead its server's clock."},
+	{"federation.signature_max_ahead", ""},
+	{"delivery.first_retry", "When a server does not answer: the first pause, the longest pause, and after\nhow long a message is given up. It then stays visible and can be resent."},
+	{"delivery.max_retry", ""},
+	{"delivery.give_up_after", ""},
+}
+
+// document is the configuration file that explains itself: every key with its
+// meaning. What differs from the default is set, the rest is commented out.
+func (c *Config) document() []byte {
+	now, def := values(c), values(Default())
+	var b strings.Builder
+	b.WriteString("# Configuration of this Weft server. A line with # in front shows the default.\n" +
+		"# Every key can also be given in the environment: log.level as WEFT_LOG_LEVEL.\n")
+	table := ""
+	for _, k := range keys {
+		section, name, ok := strings.Cut(k.name, ".")
+		if !ok {
+			section, name = "", k.name
+		}
+		if section != table {
+			table = section
+			fmt.Fprintf(&b, "\n[%s]\n", section)
+		}
+		if k.help != "" {
+			b.WriteString("\n# " + strings.ReplaceAll(k.help, "\n", "\n# ") + "\n")
+		}
+		if reflect.DeepEqual(now[k.name], def[k.name]) {
+			b.WriteString("# ")
+		}
+		fmt.Fprintf(&b, "%s = %s\n", name, literal(now[k.name]))
+	}
+	return []byte(b.String())
+}
+
+// values flattens a configuration by key.
+func values(c *Config) map[string]any {
+	k := koanf.New(".")
+	if err := k.Load(structs.Provider(*c, "koanf"), nil); err != nil {
+		panic(err) // the type is ours
+	}
+	return k.All()
+}
+
+// literal writes a value in TOML.
+func literal(v any) string {
+	switch v := v.(type) {
+	case time.Duration:
+		return fmt.Sprintf("%q", v.String())
+	case string:
+		return fmt.Sprintf("%q", v)
+	case []string:
+		quoted := make([]string, len(v))
+		for i, s := range v {
+			quoted[i] = fmt.Sprintf("%q", s)
+		}
+		return "[" + strings.Join(quoted, ", ") + "]"
+	default:
+		return fmt.Sprint(v)
+	}
+}

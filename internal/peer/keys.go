@@ -1,0 +1,110 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/weft-mesh/weft/ocm"
+	"github.com/weft-mesh/weft/ocm/client"
+	"github.com/weft-mesh/weft/ocm/httpsig"
+)
+
+var (
+	errUnreachable = ocm.NewError(http.StatusServiceUnavailable, ocm.CodeKeyUnreachable, "the signer's keys cannot be fetched just now")
+	errUnknown     = ocm.NewError(http.StatusUnauthorized, ocm.CodeKeyUnknown, "the signer publishes no such key")
+)
+
+// Keys gives the key by which host signs as kid (OCM 1.5, HTTP Message
+// Signatures): from its JWK Set, at most five minutes old, or a day while the
+// peer is down. A kid the set does not hold fetches it again, at most once a
+// minute. Fails with KEY_UNKNOWN (401), KEY_UNACCEPTABLE (401) or
+// KEY_UNREACHABLE (503).
+func (p *Peers) Keys(ctx context.Context, host ocm.Host, kid string) (httpsig.Key, error) {
+	d, err := p.Discover(ctx, host)
+	if err != nil {
+		return httpsig.Key{}, p.keyFailure(host, err)
+	}
+	if !d.HasCapability(ocm.CapHTTPSig) || d.JWKSURI == "" {
+		return httpsig.Key{}, errUnknown.Saying("%s does not sign its messages", host)
+	}
+	rec := p.record(ctx, host)
+	now := p.opt.Now()
+	rec.mu.Lock()
+	fresh := !rec.keysAt.IsZero() && now.Sub(rec.keysAt) < keysFresh
+	old := !rec.keysAt.IsZero() && now.Sub(rec.keysAt) < stale
+	failed := rec.keysFailure != nil && now.Sub(rec.keysTriedAt) < failureKept
+	failure := rec.keysFailure
+	keys := rec.keys
+	if fresh {
+		key, err := keys.Find(kid)
+		if !errors.Is(err, errUnknown) || now.Sub(rec.unknownAt) < unknownKidWait {
+			rec.mu.Unlock()
+			return key, err
+		}
+		rec.unknownAt = now
+	}
+	rec.mu.Unlock()
+	if failed {
+		err = failure
+	} else {
+		_, err = p.alone(ctx, "keys "+string(host), func(ctx context.Context) (any, error) {
+			return nil, p.fetchKeys(ctx, host, d.JWKSURI, rec)
+		})
+		rec.mu.Lock()
+		keys = rec.keys
+		rec.mu.Unlock()
+	}
+	if err != nil && !(old && passing(err)) {
+		return httpsig.Key{}, p.keyFailure(host, err)
+	}
+	key, found := keys.Find(kid)
+	if err != nil && errors.Is(found, errUnknown) {
+		return key, p.keyFailure(host, err) // the newer set may hold it
+	}
+	return key, found
+}
+
+func (p *Peers) fetchKeys(ctx context.Context, host ocm.Host, uri string, rec *record) error {
+	raw, err := p.opt.Client.FetchKeys(ctx, uri)
+	var keys httpsig.KeySet
+	if err == nil {
+		if keys, err = httpsig.ReadJWKS(raw); err != nil {
+			err = &client.PeerError{Op: "read the keys of", Host: host, Status: http.StatusOK, Err: err}
+		}
+	}
+	now := p.opt.Now()
+	rec.mu.Lock()
+	rec.keysTriedAt, rec.keysFailure = now, err
+	if err == nil {
+		rec.keys, rec.keysAt = keys, now
+	}
+	rec.mu.Unlock()
+	if err != nil {
+		p.opt.Log.Info("a peer's keys cannot be fetched", "peer", host, "error", err)
+		return err
+	}
+	for kid, why := range keys.Unfit() {
+		p.opt.Log.Info("a peer's key cannot be used", "peer", host, "kid", kid, "reason", why)
+	}
+	if p.opt.Memory != nil {
+		if err := p.opt.Memory.SaveKeys(ctx, host, raw, keys, now); err != nil {
+			p.opt.Log.Error("a peer's keys cannot be kept", "peer", host, "error", err)
+		}
+	}
+	return nil
+}
+
+// keyFailure turns a failed look-up into the answer to the signer: come again,
+// or there is no key.
+func (p *Peers) keyFailure(host ocm.Host, err error) error {
+	if !passing(err) {
+		return errUnknown.Saying("the keys of %s cannot be found", host).With(err)
+	}
+	wait := failureKept
+	if pe, ok := errors.AsType[*client.PeerError](err); ok && pe.RetryAfter > 0 {
+		wait = pe.RetryAfter
+	}
+	return errUnreachable.RetryIn(max(wait, time.Second)).With(err)
+}

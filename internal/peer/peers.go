@@ -1,0 +1,218 @@
+// Package peer knows other servers: the guarded way out to them, whether they
+// answer, what they say of themselves, and their keys.
+package peer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/weft-mesh/weft/ocm"
+	"github.com/weft-mesh/weft/ocm/client"
+	"github.com/weft-mesh/weft/ocm/httpsig"
+)
+
+const (
+	discoveryFresh = 10 * time.Minute
+	keysFresh      = 5 * time.Minute
+	stale          = 24 * time.Hour // how long old knowledge serves while the peer is down
+	failureKept    = 15 * time.Second
+	unknownKidWait = time.Minute // between fetches for keys that a set does not hold
+	lookupBudget   = 5 * time.Second
+)
+
+// Memory keeps what peers said across restarts. LoadPeer gives zero values for
+// a host it does not know.
+type Memory interface {
+	LoadPeer(ctx context.Context, host ocm.Host) (discovery []byte, at time.Time, jwks []byte, jwksAt time.Time, err error)
+	SaveDiscovery(ctx context.Context, host ocm.Host, raw []byte, at time.Time) error
+	SaveKeys(ctx context.Context, host ocm.Host, raw []byte, keys httpsig.KeySet, at time.Time) error
+}
+
+// Options are what Peers needs; zero values are as noted.
+type Options struct {
+	Insecure bool           // private addresses, plain http and self-signed certificates are fine
+	Memory   Memory         // nil: nothing is kept
+	Client   *client.Client // makes the calls, over Peers.HTTP
+	Now      func() time.Time
+	Log      *slog.Logger
+	Cooldown time.Duration // of a host that does not answer; 0: 10 s
+}
+
+// Peers is what this server knows of all others.
+type Peers struct {
+	opt     Options
+	http    *http.Client
+	breaker *breaker
+	known   *lru.Cache[ocm.Host, *record]
+	flights singleflight.Group
+}
+
+// record is what is known of one peer.
+type record struct {
+	mu     sync.Mutex
+	loaded bool
+
+	discovery   *ocm.Discovery
+	discoveryAt time.Time
+	failure     error // of the last look-up; nil when it went well
+	failureAt   time.Time
+
+	keys        httpsig.KeySet
+	keysAt      time.Time // zero: none
+	keysFailure error
+	keysTriedAt time.Time // of the last attempt to fetch them
+	unknownAt   time.Time // of the last attempt for the sake of an unknown kid
+}
+
+// New makes Peers; the caller gives Peers.HTTP to opt.Client before its first
+// call.
+func New(opt Options) *Peers {
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Cooldown == 0 {
+		opt.Cooldown = defaultCooldown
+	}
+	known, err := lru.New[ocm.Host, *record](maxHosts)
+	if err != nil {
+		panic(err) // the size is a positive constant
+	}
+	way := newBreaker(&door{newTransport(opt.Insecure), opt.Insecure, stallTimeout}, opt.Now, opt.Cooldown)
+	return &Peers{
+		opt: opt, breaker: way, known: known,
+		http: &http.Client{Transport: way, CheckRedirect: redirects(opt.Insecure)},
+	}
+}
+
+// HTTP is the client through which everything goes out to peers.
+func (p *Peers) HTTP() *http.Client { return p.http }
+
+// Health tells whether a host answers.
+func (p *Peers) Health(host ocm.Host) Health { return p.breaker.health(host) }
+
+// Discover gives what a peer says of itself, at most ten minutes old, or a day
+// while the peer is down. Failures are *client.PeerError and kept for fifteen
+// seconds.
+func (p *Peers) Discover(ctx context.Context, host ocm.Host) (*ocm.Discovery, error) {
+	rec := p.record(ctx, host)
+	rec.mu.Lock()
+	d, err, known := rec.currentDiscovery(p.opt.Now())
+	rec.mu.Unlock()
+	if known {
+		return d, err
+	}
+	_, err = p.alone(ctx, "discovery "+string(host), func(ctx context.Context) (any, error) {
+		return nil, p.lookUp(ctx, host, rec)
+	})
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if err != nil {
+		return rec.oldDiscovery(p.opt.Now(), err)
+	}
+	return rec.discovery, nil
+}
+
+// currentDiscovery is what needs no look-up.
+func (r *record) currentDiscovery(now time.Time) (*ocm.Discovery, error, bool) {
+	if r.discovery != nil && now.Sub(r.discoveryAt) < discoveryFresh {
+		return r.discovery, nil, true
+	}
+	if r.failure != nil && now.Sub(r.failureAt) < failureKept {
+		d, err := r.oldDiscovery(now, r.failure)
+		return d, err, true
+	}
+	return nil, nil, false
+}
+
+// oldDiscovery stands in when a look-up failed with err, if that may pass.
+func (r *record) oldDiscovery(now time.Time, err error) (*ocm.Discovery, error) {
+	if r.discovery != nil && passing(err) && now.Sub(r.discoveryAt) < stale {
+		return r.discovery, nil
+	}
+	return nil, err
+}
+
+func (p *Peers) lookUp(ctx context.Context, host ocm.Host, rec *record) error {
+	d, raw, err := p.opt.Client.Discover(ctx, host)
+	now := p.opt.Now()
+	rec.mu.Lock()
+	if err != nil {
+		rec.failure, rec.failureAt = err, now
+	} else {
+		rec.discovery, rec.discoveryAt, rec.failure = d, now, nil
+	}
+	rec.mu.Unlock()
+	if err != nil {
+		p.opt.Log.Info("a peer cannot be discovered", "peer", host, "error", err)
+		return err
+	}
+	if p.opt.Memory != nil {
+		if err := p.opt.Memory.SaveDiscovery(ctx, host, raw, now); err != nil {
+			p.opt.Log.Error("a discovery document cannot be kept", "peer", host, "error", err)
+		}
+	}
+	return nil
+}
+
+// record finds what is known of a host, from the memory the first time.
+func (p *Peers) record(ctx context.Context, host ocm.Host) *record {
+	rec, ok := p.known.Get(host)
+	if !ok {
+		fresh := &record{}
+		if rec, ok, _ = p.known.PeekOrAdd(host, fresh); !ok {
+			rec = fresh
+		}
+	}
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if rec.loaded || p.opt.Memory == nil {
+		return rec
+	}
+	discovery, at, jwks, jwksAt, err := p.opt.Memory.LoadPeer(ctx, host)
+	if err != nil {
+		p.opt.Log.Error("what is known of a peer cannot be loaded", "peer", host, "error", err)
+		return rec
+	}
+	rec.loaded = true
+	if d, err := ocm.ReadDiscovery(discovery); err == nil {
+		rec.discovery, rec.discoveryAt = d, at
+	}
+	if keys, err := httpsig.ReadJWKS(jwks); err == nil {
+		rec.keys, rec.keysAt = keys, jwksAt
+	}
+	return rec
+}
+
+// alone runs f once for all who ask for the same at the same time, whoever of
+// them goes away.
+func (p *Peers) alone(ctx context.Context, key string, f func(context.Context) (any, error)) (any, error) {
+	result := p.flights.DoChan(key, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupBudget)
+		defer cancel()
+		return f(ctx)
+	})
+	select {
+	case r := <-result:
+		return r.Val, r.Err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// passing reports whether a failure may be gone later.
+func passing(err error) bool {
+	if pe, ok := errors.AsType[*client.PeerError](err); ok {
+		return pe.Temporary
+	}
+	return true
+}

@@ -1,0 +1,224 @@
+// Package server is the house put together: the database, the heart, and the
+// HTTP front doors, from one configuration.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/uptrace/bun"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/config"
+	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/home"
+	"github.com/weft-mesh/weft/internal/peer"
+	"github.com/weft-mesh/weft/internal/seal"
+	"github.com/weft-mesh/weft/internal/sharing"
+	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/ocm"
+	"github.com/weft-mesh/weft/ocm/client"
+	"github.com/weft-mesh/weft/ocm/httpsig"
+)
+
+// Server is one running Weft.
+type Server struct {
+	Self     ocm.Host
+	DB       *store.DB
+	Accounts *account.Accounts
+	Homes    *home.Homes
+	Peers    *peer.Peers
+	Outbox   *delivery.Outbox
+	Sharing  *sharing.Service
+
+	conf     *config.Config
+	origin   string
+	log      *slog.Logger
+	now      func() time.Time
+	keys     *keyring
+	box      *seal.Box
+	verifier httpsig.Verifier
+	proxies  []netip.Prefix
+	api      http.Handler
+	handler  http.Handler
+
+	byAddress, byPeerAddress, byPeer, byUser, byFailure *limiter
+
+	stopping atomic.Bool
+}
+
+// Env is what a test or the demo sets beside the configuration.
+type Env struct {
+	Log *slog.Logger
+	Now func() time.Time // nil: time.Now
+}
+
+// New opens everything the configuration names. Close it when done.
+func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err error) {
+	if env.Now == nil {
+		env.Now = time.Now
+	}
+	s := &Server{
+		Self: conf.Host(), conf: conf, origin: conf.Origin(), log: env.Log, now: env.Now,
+		verifier: httpsig.Verifier{MaxAge: conf.Federation.SignatureMaxAge, MaxAhead: conf.Federation.SignatureMaxAhead, Now: env.Now},
+		proxies:  conf.TrustedProxies,
+	}
+	box, err := conf.OpenBox()
+	if err != nil {
+		return nil, err
+	}
+	s.box = box
+	if s.DB, err = store.Open(ctx, conf.DatabasePath()); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.keys, err = loadKeys(ctx, s.DB, box, s.Self, s.now); err != nil {
+		return nil, err
+	}
+	s.Accounts = account.New(s.DB, s.now)
+	s.Homes = &home.Homes{
+		Dir: conf.StoragePath(), DB: s.DB, Accounts: s.Accounts, Now: s.now, Log: s.log,
+		Attached: &home.Attached{DB: s.DB, Now: s.now},
+	}
+	calls := &client.Client{Signer: s.keys.Current(), Self: s.Self, Plain: conf.Insecure}
+	s.Peers = peer.New(peer.Options{Insecure: conf.Insecure, Memory: peerMemory{s.DB}, Client: calls, Now: s.now, Log: s.log})
+	calls.HTTP = s.Peers.HTTP()
+	s.Outbox = delivery.New(s.DB, box, s.now, s.log, delivery.Config{
+		FirstRetry: conf.Delivery.FirstRetry, MaxRetry: conf.Delivery.MaxRetry, GiveUpAfter: conf.Delivery.GiveUpAfter,
+	})
+	s.Sharing = &sharing.Service{
+		DB: s.DB, Outbox: s.Outbox, Accounts: s.Accounts, Peers: s.Peers, Client: calls, HTTP: s.Peers.HTTP(),
+		Files: s.Homes, Box: box, Now: s.now, Log: s.log, Self: s.Self, Origin: s.origin,
+		Key: s.keys.Private(), KeyID: s.keys.Current().KID,
+		Policy: sharing.Policy{MustExchange: conf.Federation.MustExchangeToken, AllowPlain: conf.Insecure},
+	}
+	s.Sharing.Start()
+	s.Homes.Followers = []home.Follower{s.Sharing}
+	s.Homes.Mounts = s.Sharing.Mounts
+	l := conf.Limits
+	s.byAddress = newLimiter(l.AddressRate, l.AddressBurst)
+	s.byPeerAddress = newLimiter(l.PeerRate, l.PeerBurst)
+	s.byPeer = newLimiter(l.PeerRate, l.PeerBurst)
+	s.byUser = newLimiter(l.UserRate, l.UserBurst)
+	s.byFailure = newLimiter(1, 20)
+	s.api = s.newAPI()
+	s.handler = s.build()
+	return s, nil
+}
+
+// Close releases what New opened.
+func (s *Server) Close() error {
+	var errs []error
+	if s.Homes != nil {
+		errs = append(errs, s.Homes.Close())
+	}
+	return errors.Join(append(errs, s.DB.Close())...)
+}
+
+// Run serves on ln, delivers the outbox and ends expired shares until ctx ends,
+// then lets the requests under way finish for a while.
+func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	hs := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: s.conf.Limits.HeaderTimeout,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	if s.conf.TLS.Cert != "" {
+		cert, err := tls.LoadX509KeyPair(s.conf.TLS.Cert, s.conf.TLS.Key)
+		if err != nil {
+			return fmt.Errorf("the TLS certificate cannot be used; check tls.cert and tls.key in the configuration: %w", err)
+		}
+		hs.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	}
+	// Not in New: commands of the operator open the same data directory beside
+	// a running server, whose changes under way are not theirs to complete.
+	if err := s.Homes.Recover(ctx); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		err := error(nil)
+		if hs.TLSConfig != nil {
+			err = hs.ServeTLS(ln, "", "")
+		} else {
+			err = hs.Serve(ln)
+		}
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return err
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		s.stopping.Store(true)
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+		defer cancel()
+		if err := hs.Shutdown(grace); err != nil {
+			s.log.Warn("some requests were cut off by the stop", "error", err)
+			return hs.Close()
+		}
+		return nil
+	})
+	g.Go(func() error { return s.Outbox.Run(ctx) })
+	g.Go(func() error { return s.Sharing.Run(ctx) })
+	return g.Wait()
+}
+
+// healthz tells that the process answers.
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// readyz tells whether requests can be served: not while stopping, and not
+// without the database.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	if s.stopping.Load() {
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "stopping"})
+		return
+	}
+	if err := s.DB.Ping(ctx); err != nil {
+		s.log.Error("the database does not answer", "error", err)
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "database unavailable"})
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// RemoveUser ends a user's shares, tells their peers, and deletes the user with
+// all files.
+func (s *Server) RemoveUser(ctx context.Context, id string) error {
+	err := s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if err := s.Sharing.UserRemoved(ctx, tx, id); err != nil {
+			return err
+		}
+		return s.Accounts.Remove(ctx, tx, id)
+	})
+	if err != nil {
+		return err
+	}
+	s.Outbox.Wake()
+	return s.Homes.Remove(id)
+}
+
+// RotateKey makes a new signing key and retires the others, which stay published
+// for a while. The next start signs with it.
+func (s *Server) RotateKey(ctx context.Context) (kid string, err error) {
+	return rotateKey(ctx, s.DB, s.box, s.Self, s.now)
+}

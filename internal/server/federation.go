@@ -1,0 +1,236 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/sharing"
+	"github.com/weft-mesh/weft/ocm"
+	"github.com/weft-mesh/weft/ocm/httpsig"
+)
+
+// document is what this server says of itself (OCM 1.5, OCM API Discovery): only
+// what is switched on and works.
+func (s *Server) document() *ocm.Discovery {
+	webdav, _ := json.Marshal(sharing.DAVPath)
+	protocols := map[string]json.RawMessage{
+		"webdav":         webdav,
+		"webdav-receive": json.RawMessage(`{"uri":"absolute"}`),
+	}
+	shareTypes := []string{ocm.ShareTypeUser, ocm.ShareTypeGroup}
+	d := &ocm.Discovery{
+		Enabled: true, APIVersion: ocm.Version, EndPoint: s.origin + "/ocm", Provider: s.conf.Provider,
+		ResourceTypes: []ocm.ResourceType{
+			{Name: ocm.ResourceFile, ShareTypes: shareTypes, Protocols: protocols},
+			{Name: ocm.ResourceFolder, ShareTypes: shareTypes, Protocols: protocols},
+		},
+		Capabilities:  []string{ocm.CapExchangeToken, ocm.CapHTTPSig, ocm.CapNotifications, ocm.CapProtocolObject},
+		JWKSURI:       s.origin + "/ocm/jwks",
+		TokenEndPoint: s.origin + "/ocm/token",
+	}
+	if s.conf.Federation.MustUseHTTPSig {
+		d.Criteria = append(d.Criteria, ocm.CriterionHTTPSig)
+	}
+	if s.conf.Federation.MustExchangeToken {
+		d.Criteria = append(d.Criteria, ocm.CriterionExchangeToken)
+	}
+	return d
+}
+
+func (s *Server) discovery(w http.ResponseWriter, r *http.Request) {
+	// Nextcloud up to 30 refuses any version it does not know.
+	if strings.HasPrefix(r.UserAgent(), "Nextcloud Server Crawler") {
+		s.writeDiscovery(w, "1.1.0")
+		return
+	}
+	s.writeDiscovery(w, ocm.Version)
+}
+
+// legacyDiscovery is the path that peers before 1.1 ask, with the version they
+// understand.
+func (s *Server) legacyDiscovery(w http.ResponseWriter, r *http.Request) {
+	if !s.conf.Federation.LegacyDiscovery {
+		s.refusePeer(w, r, ocm.NewError(http.StatusNotFound, "NOT_FOUND", "the old discovery path is switched off"))
+		return
+	}
+	s.writeDiscovery(w, "1.1.0")
+}
+
+func (s *Server) writeDiscovery(w http.ResponseWriter, version string) {
+	d := s.document()
+	d.APIVersion = version
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	writeJSON(w, http.StatusOK, d)
+}
+
+func (s *Server) jwks(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	writeJSON(w, http.StatusOK, map[string]any{"keys": s.keys.Public()})
+}
+
+func (s *Server) noEndpoint(w http.ResponseWriter, r *http.Request) {
+	s.refusePeer(w, r, ocm.NewError(http.StatusNotImplemented, "NOT_IMPLEMENTED", "no endpoint "+r.Method+" "+r.URL.Path))
+}
+
+// createShare is POST /ocm/shares.
+func (s *Server) createShare(w http.ResponseWriter, r *http.Request) {
+	body, err := readJSON(r)
+	if err != nil {
+		s.refusePeer(w, r, err)
+		return
+	}
+	share, err := ocm.ReadShare(body)
+	if err != nil {
+		s.refusePeer(w, r, err)
+		return
+	}
+	if _, err := s.verify(r, body, share.Sender.Host); err != nil {
+		s.refusePeer(w, r, err)
+		return
+	}
+	answer, err := s.Sharing.Receive(r.Context(), share.Sender.Host, share)
+	if err != nil {
+		s.refusePeer(w, r, err)
+		return
+	}
+	s.log.Info("share received", "peer", share.Sender.Host, "share", share.ProviderID, "for", share.ShareWith.String(), "request", requestOf(r).id)
+	writeJSON(w, http.StatusCreated, answer)
+}
+
+// notify is POST /ocm/notifications.
+func (s *Server) notify(w http.ResponseWriter, r *http.Request) {
+	body, err := readJSON(r)
+	if err != nil {
+		s.refusePeer(w, r, err)
+		return
+	}
+	n, err := ocm.ReadNotification(body)
+	if err != nil {
+		s.refusePeer(w, r, err)
+		return
+	}
+	if _, err := s.verify(r, body, n.SenderDomain); err != nil {
+		s.refusePeer(w, r, err)
+		return
+	}
+	if err := s.Sharing.Notify(r.Context(), n.SenderDomain, n); err != nil {
+		s.refusePeer(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusCreated, struct{}{})
+}
+
+// token is POST /ocm/token (OCM 1.5, Code Flow).
+func (s *Server) token(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		s.refuseToken(w, r, err)
+		return
+	}
+	req, err := ocm.ReadTokenRequest(r.Header.Get("Content-Type"), body)
+	if err != nil {
+		s.refuseToken(w, r, err)
+		return
+	}
+	info, err := s.verify(r, body, req.ClientID)
+	if err != nil {
+		s.refuseToken(w, r, err)
+		return
+	}
+	answer, err := s.Sharing.Exchange(r.Context(), req.ClientID, info.Value, req)
+	if err != nil {
+		s.refuseToken(w, r, err)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	writeJSON(w, http.StatusOK, answer)
+}
+
+// readJSON reads a body that must be JSON.
+func readJSON(r *http.Request) ([]byte, error) {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/json" && !strings.HasSuffix(kind, "+json") {
+		return nil, ocm.NewError(http.StatusUnsupportedMediaType, ocm.CodeUnsupportedMedia, "the body must be application/json")
+	}
+	return io.ReadAll(r.Body)
+}
+
+// verify makes sure that a message comes from the host it speaks for (OCM 1.5,
+// HTTP Message Signatures): a signature that is present must verify with a key
+// of that host; none is acceptable only from a host that does not sign.
+func (s *Server) verify(r *http.Request, body []byte, claimed ocm.Host) (httpsig.Info, error) {
+	if claimed == s.Self {
+		return httpsig.Info{}, ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "the message names this server as its sender")
+	}
+	info, err := s.verifier.Verify(r.Context(), r, s.target(r), body, func(ctx context.Context, kid string) (httpsig.Key, error) {
+		key, err := s.Peers.Keys(ctx, claimed, kid)
+		if e, ok := errors.AsType[*ocm.Error](err); ok && e.Code == ocm.CodeKeyUnknown {
+			if signer := keyHost(kid); signer != "" && signer != claimed {
+				return key, ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch,
+					"signed by "+string(signer)+", but speaks for "+string(claimed))
+			}
+		}
+		return key, err
+	})
+	if err != nil {
+		return info, err
+	}
+	if !info.Signed {
+		if err := s.acceptUnsigned(r.Context(), claimed); err != nil {
+			return info, err
+		}
+	}
+	q := requestOf(r)
+	q.peer = claimed
+	q.notes = append(q.notes, "signed", info.Signed)
+	if wait := s.byPeer.take(string(claimed)); wait > 0 {
+		return info, errTooMany.RetryIn(wait)
+	}
+	return info, nil
+}
+
+func (s *Server) acceptUnsigned(ctx context.Context, claimed ocm.Host) error {
+	refused := ocm.NewError(http.StatusUnauthorized, ocm.CodeSignatureRequired, "the message is not signed")
+	if s.conf.Federation.MustUseHTTPSig || !s.conf.Federation.AllowUnsigned {
+		return refused
+	}
+	d, err := s.Peers.Discover(ctx, claimed)
+	if err != nil {
+		return ocm.NewError(http.StatusServiceUnavailable, ocm.CodeKeyUnreachable,
+			"whether "+string(claimed)+" signs its messages cannot be told just now").With(err).RetryIn(time.Minute)
+	}
+	if d.HasCapability(ocm.CapHTTPSig) {
+		return refused.Saying("%s signs its messages, but this one is not signed", claimed)
+	}
+	return nil
+}
+
+// target is the URI the peer sent its request to, from the configured origin
+// and never from headers that others may write.
+func (s *Server) target(r *http.Request) string {
+	if u, err := url.ParseRequestURI(r.RequestURI); err == nil && u.IsAbs() {
+		return s.origin + u.RequestURI()
+	}
+	return s.origin + r.RequestURI
+}
+
+// keyHost is the host that a keyid names, in the forms seen in the wild:
+// "host#key" and "https://host/path#key"; "" when it names none.
+func keyHost(kid string) ocm.Host {
+	name, _, ok := strings.Cut(kid, "#")
+	if !ok {
+		return ""
+	}
+	host, err := ocm.ReadHost(name)
+	if err != nil {
+		return ""
+	}
+	return host
+}

@@ -1,0 +1,87 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+)
+
+// audience says who may call a route, and so how it is guarded.
+type audience int
+
+const (
+	public   audience = iota // anyone: documents and health
+	peers                    // other servers: the handler verifies the signature
+	bearers                  // holders of a share's token or secret
+	people                   // signed in, by password, app password or session
+	signing                  // people about to sign in
+	monitors                 // the operator's probes
+)
+
+// route is one row of the table of everything this server answers.
+type route struct {
+	method  string // "" for any
+	path    string // as http.ServeMux reads it; a trailing "/" takes all below
+	who     audience
+	handler func(*Server) http.HandlerFunc
+}
+
+// routes is every route there is. The WebDAV trees stand in front of the mux
+// (see ServeHTTP), because it would redirect names that hold "//".
+var routes = []route{
+	{"GET", "/.well-known/ocm", public, func(s *Server) http.HandlerFunc { return s.discovery }},
+	{"GET", "/ocm-provider", public, func(s *Server) http.HandlerFunc { return s.legacyDiscovery }},
+	{"GET", "/ocm-provider/{$}", public, func(s *Server) http.HandlerFunc { return s.legacyDiscovery }},
+	{"GET", "/ocm/jwks", public, func(s *Server) http.HandlerFunc { return s.jwks }},
+	{"POST", "/ocm/shares", peers, func(s *Server) http.HandlerFunc { return s.createShare }},
+	{"POST", "/ocm/notifications", peers, func(s *Server) http.HandlerFunc { return s.notify }},
+	{"POST", "/ocm/token", peers, func(s *Server) http.HandlerFunc { return s.token }},
+	{"", "/ocm/", peers, func(s *Server) http.HandlerFunc { return s.noEndpoint }},
+
+	{"GET", "/healthz", monitors, func(s *Server) http.HandlerFunc { return s.healthz }},
+	{"GET", "/readyz", monitors, func(s *Server) http.HandlerFunc { return s.readyz }},
+
+	{"POST", "/api/v1/login", signing, func(s *Server) http.HandlerFunc { return s.api.ServeHTTP }},
+	{"GET", "/api/v1/openapi.json", public, func(s *Server) http.HandlerFunc { return s.api.ServeHTTP }},
+	{"GET", "/api/v1/openapi.yaml", public, func(s *Server) http.HandlerFunc { return s.api.ServeHTTP }},
+	{"", "/api/v1/", people, func(s *Server) http.HandlerFunc { return s.api.ServeHTTP }},
+
+	{"GET", "/{$}", public, func(s *Server) http.HandlerFunc { return s.welcome }},
+}
+
+// The WebDAV trees.
+const (
+	davFiles  = "/dav/files/"
+	davShares = "/dav/ocm/"
+)
+
+// ServeHTTP implements http.Handler: limits and logs first, then the WebDAV
+// trees, then the table.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+func (s *Server) build() http.Handler {
+	mux := http.NewServeMux()
+	for _, rt := range routes {
+		pattern := rt.path
+		if rt.method != "" {
+			pattern = rt.method + " " + rt.path
+		}
+		mux.Handle(pattern, s.guard(rt.who, rt.handler(s)))
+	}
+	files := s.guard(people, s.files)
+	shares := s.guard(bearers, s.shares)
+	return s.observe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case below(r.URL.Path, davFiles):
+			files.ServeHTTP(w, r)
+		case below(r.URL.Path, davShares):
+			shares.ServeHTTP(w, r)
+		default:
+			mux.ServeHTTP(w, r)
+		}
+	}))
+}
+
+// below reports whether path is the folder dir (given with its slash) or in it.
+func below(path, dir string) bool {
+	return strings.HasPrefix(path, dir) || path == strings.TrimSuffix(dir, "/")
+}

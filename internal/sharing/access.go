@@ -1,0 +1,191 @@
+package sharing
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/weft-mesh/weft/internal/seal"
+	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/internal/tree"
+	"github.com/weft-mesh/weft/ocm"
+)
+
+// DAVPath is where shares are served: the webdav path of our discovery
+// document.
+const DAVPath = "/dav/ocm/"
+
+// The refusals of the token endpoint by their names of RFC 6749 §5.2; Code is
+// the OAuth error itself.
+var (
+	ErrInvalidRequest   = ocm.NewError(http.StatusBadRequest, "invalid_request", "the token request is malformed")
+	ErrInvalidClient    = ocm.NewError(http.StatusBadRequest, "invalid_client", "the request is not signed by its client_id")
+	ErrInvalidGrant     = ocm.NewError(http.StatusBadRequest, "invalid_grant", "the code is unknown, has ended, or was given to another server")
+	ErrUnauthorizedPeer = ocm.NewError(http.StatusBadRequest, "unauthorized_client", "this server does not deal with the client")
+	ErrGrantType        = ocm.NewError(http.StatusBadRequest, "unsupported_grant_type", "grant_type must be authorization_code")
+)
+
+// Exchange turns a sharedSecret into a short-lived access token for the server
+// it was given to (OCM 1.5, Code Flow). signature is the value of the request's
+// signature, "" when it was unsigned; the same one is not taken twice.
+func (s *Service) Exchange(ctx context.Context, peer ocm.Host, signature string, req *ocm.TokenRequest) (*ocm.TokenAnswer, error) {
+	if req.GrantType != ocm.GrantAuthorizationCode && req.GrantType != ocm.GrantOCMShare {
+		return nil, ErrGrantType
+	}
+	if req.ClientID != peer {
+		return nil, ErrInvalidClient
+	}
+	if signature != "" {
+		fresh, err := s.firstSight(ctx, signature)
+		if err != nil {
+			return nil, err
+		}
+		if !fresh {
+			return nil, ErrInvalidClient.Saying("this signed request was used before").
+				With(ocm.NewError(http.StatusBadRequest, ocm.CodeSignatureReplayed, "signature seen before"))
+		}
+	}
+	o, err := get[Outgoing](ctx, s.DB.Read, "secret_hash = ?", hash(req.Code))
+	if err != nil {
+		if errors.Is(err, ErrNoShare) {
+			return nil, ErrInvalidGrant
+		}
+		return nil, err
+	}
+	if !sameHost(ocm.Host(o.PeerHost), peer) || !o.Live(s.Now()) {
+		return nil, ErrInvalidGrant
+	}
+	owner, err := s.Accounts.Get(ctx, o.OwnerID)
+	if err != nil {
+		return nil, err
+	}
+	token, err := s.issue(o, owner.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &ocm.TokenAnswer{AccessToken: token, TokenType: "Bearer", ExpiresIn: int(s.Policy.TokenTTL / time.Second)}, nil
+}
+
+// firstSight records a signature and reports whether it is new.
+func (s *Service) firstSight(ctx context.Context, signature string) (bool, error) {
+	res, err := s.DB.Write.NewInsert().Table("seen_signatures").
+		Model(&map[string]any{"hash": seal.HashHex(ocm.Secret(signature)), "expires_at": s.Now().Add(10 * time.Minute).UnixMilli()}).
+		On("CONFLICT DO NOTHING").Exec(ctx)
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
+}
+
+// issue makes an access token: a JWT by RFC 9068 whose claims only we read.
+func (s *Service) issue(o *Outgoing, owner string) (ocm.Secret, error) {
+	signer, err := jose.NewSigner(
+		jose.SigningKey{Algorithm: jose.EdDSA, Key: s.Key},
+		(&jose.SignerOptions{}).WithType("at+jwt").WithHeader("kid", s.KeyID))
+	if err != nil {
+		return "", err
+	}
+	now := s.Now()
+	token, err := jwt.Signed(signer).Claims(tokenClaims{
+		Claims: jwt.Claims{
+			Issuer: s.Origin, Subject: owner, Audience: jwt.Audience{o.ShareWith},
+			IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(s.Policy.TokenTTL)), ID: store.NewID(),
+		},
+		ClientID: o.ID,
+	}).Serialize()
+	return ocm.Secret(token), err
+}
+
+type tokenClaims struct {
+	jwt.Claims
+	ClientID string `json:"client_id"` // the providerId
+}
+
+// Errors of access. They tell a stranger nothing about which shares exist.
+var (
+	ErrNoAccess = ocm.NewError(http.StatusUnauthorized, "UNAUTHORIZED", "Access to this share needs a valid token or secret.")
+	ErrExchange = ocm.NewError(http.StatusUnauthorized, ocm.CodeExchangeRequired, "This share is opened with an access token: exchange the secret at the token endpoint.")
+)
+
+// Grant is the access that a credential gives.
+type Grant struct {
+	Share *Outgoing
+	Tree  tree.Tree // the shared file or folder, restricted to the share's rights
+}
+
+// Open gives the share that a Bearer token or secret belongs to. id is the
+// providerId in the path; "" lets the secret alone decide, as older peers do.
+// Ending a share ends its tokens at once, because the share is looked up each
+// time.
+func (s *Service) Open(ctx context.Context, id string, credential ocm.Secret) (*Grant, error) {
+	o, err := s.grant(ctx, id, credential)
+	if err != nil {
+		return nil, err
+	}
+	own, err := s.Files.Own(ctx, o.OwnerID)
+	if err != nil {
+		return nil, err
+	}
+	return &Grant{Share: o, Tree: sharedTree(own, o)}, nil
+}
+
+func sharedTree(own tree.Tree, o *Outgoing) tree.Tree {
+	if o.ResourceType == ocm.ResourceFile {
+		return tree.Restrict(tree.SingleFile(own, o.Path), o.Rights())
+	}
+	return tree.Restrict(tree.Sub(own, o.Path), o.Rights())
+}
+
+func (s *Service) grant(ctx context.Context, id string, credential ocm.Secret) (*Outgoing, error) {
+	if strings.Count(credential.Reveal(), ".") == 2 {
+		return s.grantToken(ctx, id, credential)
+	}
+	o, err := get[Outgoing](ctx, s.DB.Read, "secret_hash = ?", hash(credential))
+	switch {
+	case errors.Is(err, ErrNoShare):
+		return nil, ErrNoAccess
+	case err != nil:
+		return nil, err
+	case id != "" && id != o.ID, !o.Live(s.Now()):
+		return nil, ErrNoAccess
+	case o.MustExchange:
+		return nil, ErrExchange
+	}
+	return o, nil
+}
+
+func (s *Service) grantToken(ctx context.Context, id string, token ocm.Secret) (*Outgoing, error) {
+	parsed, err := jwt.ParseSigned(token.Reveal(), []jose.SignatureAlgorithm{jose.EdDSA})
+	if err != nil {
+		return nil, ErrNoAccess.With(err)
+	}
+	var claims tokenClaims
+	if err := parsed.Claims(s.Key.Public().(ed25519.PublicKey), &claims); err != nil {
+		return nil, ErrNoAccess.With(err)
+	}
+	if err := claims.ValidateWithLeeway(jwt.Expected{Issuer: s.Origin, Time: s.Now()}, 0); err != nil {
+		return nil, ErrNoAccess.With(err)
+	}
+	o, err := get[Outgoing](ctx, s.DB.Read, "id = ?", claims.ClientID)
+	switch {
+	case errors.Is(err, ErrNoShare):
+		return nil, ErrNoAccess
+	case err != nil:
+		return nil, err
+	case id != "" && id != o.ID, !o.Live(s.Now()):
+		return nil, ErrNoAccess
+	}
+	return o, nil
+}
+
+// BaseName is the last element of the shared path, by which a file share may
+// also be asked for.
+func (o *Outgoing) BaseName() string { return path.Base(o.Path) }

@@ -1,0 +1,174 @@
+package sharing
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/uptrace/bun"
+
+	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/ocm"
+	"github.com/weft-mesh/weft/ocm/client"
+)
+
+const kindNotification = "notification"
+
+// tell queues a notification to a peer; what we would tell ourselves happens
+// in the same transaction.
+func (s *Service) tell(ctx context.Context, tx bun.Tx, peer ocm.Host, n ocm.Notification) error {
+	n.SenderDomain = s.Self
+	if peer == s.Self {
+		return s.apply(ctx, tx, s.Self, &n)
+	}
+	payload, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	return s.Outbox.Enqueue(ctx, tx, delivery.Message{
+		Peer: peer, OrderKey: n.ProviderID, Kind: kindNotification, Payload: payload,
+	})
+}
+
+// Notify applies a notification from peer (OCM 1.5, Notifications). A share
+// answers only to its own peer: a providerId of another host is not found,
+// whatever the signature. Repetitions change nothing.
+func (s *Service) Notify(ctx context.Context, peer ocm.Host, n *ocm.Notification) error {
+	if n.SenderDomain != peer {
+		return ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "the signer is not the senderDomain")
+	}
+	if peer == s.Self {
+		return ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "the message names this server as its sender")
+	}
+	return s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error { return s.apply(ctx, tx, peer, n) })
+}
+
+func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.Notification) error {
+	switch n.Type {
+	case ocm.ShareAccepted:
+		o, err := get[Outgoing](ctx, tx, "id = ? AND peer_host = ?", n.ProviderID, string(peer))
+		if err != nil || !o.Live(s.Now()) {
+			return err
+		}
+		return s.setState(ctx, tx, o, StateAccepted, "")
+
+	case ocm.ShareDeclined:
+		o, err := get[Outgoing](ctx, tx, "id = ? AND peer_host = ?", n.ProviderID, string(peer))
+		if err != nil || o.State == StateEnded || o.State == StateDeclined {
+			return err
+		}
+		reason := "declined by the recipient"
+		if o.State == StateAccepted {
+			reason = "given back by the recipient"
+		}
+		return s.setState(ctx, tx, o, StateDeclined, reason)
+
+	case ocm.ShareUnshared:
+		in, err := get[Incoming](ctx, tx, "provider_id = ? AND peer_host = ?", n.ProviderID, string(peer))
+		if err != nil || in.EndedAt != 0 {
+			return err
+		}
+		return s.endIncoming(ctx, tx, in, "ended by its owner")
+
+	case ocm.ShareChangePermission:
+		in, err := get[Incoming](ctx, tx, "provider_id = ? AND peer_host = ?", n.ProviderID, string(peer))
+		if err != nil || in.EndedAt != 0 {
+			return err
+		}
+		in.Permissions = joinPerms(n.Permissions)
+		_, err = tx.NewUpdate().Model(in).Column("permissions").WherePK().Exec(ctx)
+		return err
+	}
+	return ocm.NewError(http.StatusNotImplemented, ocm.CodeNotificationUnknown, "this server does not handle "+n.Type)
+}
+
+func (s *Service) endIncoming(ctx context.Context, tx bun.Tx, in *Incoming, reason string) error {
+	in.EndedAt, in.EndedReason = s.Now().UnixMilli(), reason
+	_, err := tx.NewUpdate().Model(in).Column("ended_at", "ended_reason").WherePK().Exec(ctx)
+	s.forget(in.ID)
+	return err
+}
+
+// Sweep ends what has expired, on both sides, and forgets old signatures.
+// Access does not wait for it: it looks at the time itself.
+func (s *Service) Sweep(ctx context.Context) error {
+	err := s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		now := s.Now().UnixMilli()
+		var sent []Outgoing
+		err := tx.NewSelect().Model(&sent).Where("expires_at > 0 AND expires_at <= ?", now).
+			Where("state NOT IN (?)", bun.List([]string{StateEnded, StateDeclined})).Limit(1000).Scan(ctx)
+		if err != nil {
+			return err
+		}
+		for _, o := range sent {
+			if err := s.end(ctx, tx, &o, "expired"); err != nil {
+				return err
+			}
+		}
+		var received []Incoming
+		err = tx.NewSelect().Model(&received).Where("expires_at > 0 AND expires_at <= ? AND ended_at = 0", now).Limit(1000).Scan(ctx)
+		if err != nil {
+			return err
+		}
+		for _, in := range received {
+			if err := s.endIncoming(ctx, tx, &in, "expired"); err != nil {
+				return err
+			}
+		}
+		_, err = tx.NewDelete().Table("seen_signatures").Where("expires_at <= ?", now).Exec(ctx)
+		return err
+	})
+	s.Outbox.Wake()
+	return err
+}
+
+// notificationCourier delivers notifications.
+type notificationCourier struct{ *Service }
+
+func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (any, error) {
+	var n ocm.Notification
+	read, err := ocm.ReadNotification(m.Payload)
+	if err != nil {
+		return nil, permanently(err)
+	}
+	n = *read
+	d, err := c.Peers.Discover(ctx, m.Peer)
+	if err != nil {
+		return nil, err
+	}
+	if !d.HasCapability(ocm.CapNotifications) {
+		// Nobody there would read it. An end is still in force, because
+		// access is refused; an acceptance shows when they look.
+		c.Log.Info("the peer takes no notifications", "peer", m.Peer, "type", n.Type, "share", m.OrderKey)
+		return nil, nil
+	}
+	err = c.Client.Notify(ctx, d, n)
+	if pe, ok := errors.AsType[*client.PeerError](err); ok && pe.Status == http.StatusNotFound &&
+		(n.Type == ocm.ShareUnshared || n.Type == ocm.ShareDeclined) {
+		return nil, nil // it is gone there, which is what we wanted
+	}
+	return nil, failure(err)
+}
+
+func (c notificationCourier) Delivered(context.Context, bun.Tx, delivery.Message, any) error {
+	return nil
+}
+
+// Failed changes nothing: the message stays in the outbox for the operator,
+// and the share's state here is what its people decided.
+func (c notificationCourier) Failed(context.Context, bun.Tx, delivery.Message, error) error {
+	return nil
+}
+
+func (c notificationCourier) Revived(context.Context, bun.Tx, delivery.Message) error { return nil }
+
+// failure says what a peer's answer means for the next attempt.
+func failure(err error) error {
+	if pe, ok := errors.AsType[*client.PeerError](err); ok {
+		return &delivery.Failure{Permanent: !pe.Temporary, RetryAfter: pe.RetryAfter, Err: err}
+	}
+	return err
+}
+
+func permanently(err error) error { return &delivery.Failure{Permanent: true, Err: err} }

@@ -1,0 +1,417 @@
+package sharing
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/seal"
+	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/internal/tree"
+	"github.com/weft-mesh/weft/ocm"
+)
+
+// The states of a share we send. Ended, declined and failed shares give no
+// access; a failed one may still be resent.
+const (
+	StatePending   = "pending"   // waits for delivery
+	StateDelivered = "delivered" // the peer has it
+	StateAccepted  = "accepted"
+	StateDeclined  = "declined"
+	StateFailed    = "failed" // the peer refused it, or we gave up
+	StateEnded     = "ended"
+)
+
+// Outgoing is a share we send. ID is the providerId: unique per share and never
+// reused, because peers key their copy by it (OCM 1.5, Fields).
+type Outgoing struct {
+	bun.BaseModel `bun:"table:outgoing_shares"`
+
+	ID            string `bun:",pk"`
+	OwnerID       string
+	Path          string // in the owner's home
+	Name          string
+	Message       string
+	ResourceType  string
+	ShareType     string
+	ShareWith     string
+	PeerHost      string
+	Permissions   string
+	MustExchange  bool
+	MustMFA       bool `bun:"must_mfa"`
+	SecretHash    string
+	ExpiresAt     int64
+	State         string
+	StateReason   string
+	RecipientName string
+	CreatedAt     int64
+	UpdatedAt     int64
+}
+
+// Live reports whether the share gives access at the given time.
+func (o *Outgoing) Live(now time.Time) bool {
+	switch o.State {
+	case StatePending, StateDelivered, StateAccepted:
+		return o.ExpiresAt == 0 || now.UnixMilli() < o.ExpiresAt
+	}
+	return false
+}
+
+// Rights are the share's permissions as a tree restricts by them.
+func (o *Outgoing) Rights() tree.Rights { return tree.ParseRights(splitPerms(o.Permissions)) }
+
+// NewOutgoing is what a person decides when sharing.
+type NewOutgoing struct {
+	Path        string
+	With        string // OCM Address, or the name of someone here
+	ShareType   string // default user
+	Permissions []string
+	ExpiresAt   time.Time
+	RequireMFA  bool
+	Message     string
+}
+
+const kindShare = "share"
+
+// shareMessage is the sealed part of a Share Creation Notification in the
+// outbox; the rest is read from the share when it is sent.
+type shareMessage struct {
+	Secret string `json:"secret"`
+}
+
+// Create shares a file or folder of owner's and queues its delivery. A share
+// with someone on this server is made by the same rules and needs no delivery.
+func (s *Service) Create(ctx context.Context, owner account.User, n NewOutgoing) (*Outgoing, error) {
+	o, err := s.draft(ctx, owner, n)
+	if err != nil {
+		return nil, err
+	}
+	secret := seal.Token(32)
+	o.SecretHash = seal.HashHex(secret)
+	payload, err := json.Marshal(shareMessage{secret.Reveal()})
+	if err != nil {
+		return nil, err
+	}
+	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		same, err := tx.NewSelect().Model((*Outgoing)(nil)).
+			Where("owner_id = ? AND path = ? AND share_with = ? AND share_type = ?", o.OwnerID, o.Path, o.ShareWith, o.ShareType).
+			Where("state IN (?)", bun.List([]string{StatePending, StateDelivered, StateAccepted})).Exists(ctx)
+		if err != nil {
+			return err
+		}
+		if same {
+			return ErrDuplicate
+		}
+		if _, err := tx.NewInsert().Model(o).Exec(ctx); err != nil {
+			return err
+		}
+		if ocm.Host(o.PeerHost) == s.Self {
+			return s.createLocal(ctx, tx, owner, o, secret)
+		}
+		return s.Outbox.Enqueue(ctx, tx, delivery.Message{
+			Peer: ocm.Host(o.PeerHost), OrderKey: o.ID, Kind: kindShare, Payload: payload,
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.Outbox.Wake()
+	return o, nil
+}
+
+// draft checks what a person asks for against the files and the address.
+func (s *Service) draft(ctx context.Context, owner account.User, n NewOutgoing) (*Outgoing, error) {
+	name, err := tree.Clean(n.Path)
+	if err != nil {
+		return nil, err
+	}
+	if name == "" {
+		return nil, ErrShareHome
+	}
+	if tree.Within(name, tree.SharedDir) {
+		return nil, ErrNotShared
+	}
+	files, err := s.Files.Own(ctx, owner.ID)
+	if err != nil {
+		return nil, err
+	}
+	info, err := files.Stat(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	with, err := s.recipient(n.With)
+	if err != nil {
+		return nil, err
+	}
+	now := s.Now()
+	if !n.ExpiresAt.IsZero() && !n.ExpiresAt.After(now) {
+		return nil, ErrExpiresPast
+	}
+	if n.ShareType == "" {
+		n.ShareType = ocm.ShareTypeUser
+	}
+	if n.ShareType != ocm.ShareTypeUser && n.ShareType != ocm.ShareTypeGroup {
+		return nil, ocm.Invalid("shareType", "must be user or group")
+	}
+	if n.ShareType == ocm.ShareTypeUser && with.Host == s.Self && account.SameName(with.Identifier, owner.Name) {
+		return nil, ErrToSelf
+	}
+	if len(n.Permissions) == 0 {
+		n.Permissions = []string{ocm.PermRead}
+	}
+	for _, p := range n.Permissions {
+		if p != ocm.PermRead && p != ocm.PermWrite && p != ocm.PermShare {
+			return nil, ocm.Invalid("permissions", "must be read, write or share")
+		}
+	}
+	if !slices.Contains(n.Permissions, ocm.PermRead) {
+		return nil, ocm.Invalid("permissions", "must hold read: a share nobody can read is of no use")
+	}
+	if len(n.Message) > 4096 {
+		return nil, ocm.Invalid("message", "is longer than 4096 bytes")
+	}
+	resource := ocm.ResourceFile
+	if info.Dir {
+		resource = ocm.ResourceFolder
+	}
+	return &Outgoing{
+		ID: store.NewID(), OwnerID: owner.ID, Path: name, Name: path.Base(name), Message: n.Message,
+		ResourceType: resource, ShareType: n.ShareType, ShareWith: with.String(), PeerHost: string(with.Host),
+		Permissions: joinPerms(n.Permissions), MustMFA: n.RequireMFA, ExpiresAt: store.Millis(n.ExpiresAt),
+		State: StatePending, CreatedAt: now.UnixMilli(), UpdatedAt: now.UnixMilli(),
+	}, nil
+}
+
+// recipient reads what a person typed: a name without "@" is someone here.
+func (s *Service) recipient(with string) (ocm.Address, error) {
+	if !strings.Contains(with, "@") {
+		with += "@" + string(s.Self)
+	}
+	return ocm.ReadAddress(with)
+}
+
+// Sent lists the shares a person sent, newest first; ended ones stay listed for
+// a while so that people see what happened.
+func (s *Service) Sent(ctx context.Context, ownerID string) ([]Outgoing, error) {
+	var out []Outgoing
+	err := s.DB.Read.NewSelect().Model(&out).Where("owner_id = ?", ownerID).Order("id DESC").Limit(5000).Scan(ctx)
+	return out, err
+}
+
+// Unshare ends a share of owner's at once and queues the word to its peer.
+func (s *Service) Unshare(ctx context.Context, ownerID, id string) error {
+	err := s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		o, err := get[Outgoing](ctx, tx, "id = ? AND owner_id = ?", id, ownerID)
+		if err != nil {
+			return err
+		}
+		return s.end(ctx, tx, o, "ended by its owner")
+	})
+	s.Outbox.Wake()
+	return err
+}
+
+// end ends a share in tx. The peer is told only if it may know of the share.
+func (s *Service) end(ctx context.Context, tx bun.Tx, o *Outgoing, reason string) error {
+	if o.State == StateEnded || o.State == StateDeclined {
+		return s.setState(ctx, tx, o, StateEnded, reason)
+	}
+	reached := o.State == StateDelivered || o.State == StateAccepted
+	attempted, err := s.Outbox.Withdraw(ctx, tx, o.ID)
+	if err != nil {
+		return err
+	}
+	if err := s.setState(ctx, tx, o, StateEnded, reason); err != nil {
+		return err
+	}
+	if !reached && !attempted {
+		return nil
+	}
+	return s.tell(ctx, tx, ocm.Host(o.PeerHost), ocm.Notification{
+		Type: ocm.ShareUnshared, ResourceType: o.ResourceType, ProviderID: o.ID, Message: "The share was ended.",
+	})
+}
+
+func (s *Service) setState(ctx context.Context, tx bun.IDB, o *Outgoing, state, reason string) error {
+	o.State, o.StateReason, o.UpdatedAt = state, reason, s.Now().UnixMilli()
+	_, err := tx.NewUpdate().Model(o).Column("state", "state_reason", "updated_at").WherePK().Exec(ctx)
+	return err
+}
+
+// ChangePermissions gives a share other rights, at once here, and tells the peer.
+func (s *Service) ChangePermissions(ctx context.Context, ownerID, id string, permissions []string) (*Outgoing, error) {
+	if !slices.Contains(permissions, ocm.PermRead) {
+		return nil, ocm.Invalid("permissions", "must hold read; to withdraw all rights, end the share")
+	}
+	for _, p := range permissions {
+		if p != ocm.PermRead && p != ocm.PermWrite && p != ocm.PermShare {
+			return nil, ocm.Invalid("permissions", "must be read, write or share")
+		}
+	}
+	var out *Outgoing
+	err := s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		o, err := get[Outgoing](ctx, tx, "id = ? AND owner_id = ?", id, ownerID)
+		if err != nil {
+			return err
+		}
+		if !o.Live(s.Now()) {
+			return ErrShareEnded
+		}
+		out = o
+		o.Permissions, o.UpdatedAt = joinPerms(permissions), s.Now().UnixMilli()
+		if _, err := tx.NewUpdate().Model(o).Column("permissions", "updated_at").WherePK().Exec(ctx); err != nil {
+			return err
+		}
+		if o.State == StatePending {
+			waiting, err := tx.NewSelect().Model((*delivery.Row)(nil)).Where("order_key = ? AND attempts = 0", o.ID).Exists(ctx)
+			if err != nil || waiting {
+				return err // the creation will carry the new rights
+			}
+		}
+		return s.tell(ctx, tx, ocm.Host(o.PeerHost), ocm.Notification{
+			Type: ocm.ShareChangePermission, ResourceType: o.ResourceType, ProviderID: o.ID, Permissions: permissions,
+		})
+	})
+	s.Outbox.Wake()
+	return out, err
+}
+
+// Resend tries a failed share again.
+func (s *Service) Resend(ctx context.Context, ownerID, id string) error {
+	if _, err := get[Outgoing](ctx, s.DB.Read, "id = ? AND owner_id = ?", id, ownerID); err != nil {
+		return err
+	}
+	var rows []delivery.Row
+	if err := s.DB.Read.NewSelect().Model(&rows).Column("id").Where("order_key = ?", id).Scan(ctx); err != nil {
+		return err
+	}
+	if len(rows) == 0 {
+		return delivery.ErrNoMessage
+	}
+	for _, r := range rows {
+		if err := s.Outbox.Resend(ctx, r.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shareCourier delivers Share Creation Notifications.
+type shareCourier struct{ *Service }
+
+func (c shareCourier) Deliver(ctx context.Context, m delivery.Message) (any, error) {
+	o, err := get[Outgoing](ctx, c.DB.Read, "id = ?", m.OrderKey)
+	if err != nil {
+		return nil, &delivery.Failure{Permanent: errors.Is(err, ErrNoShare), Err: err}
+	}
+	if !o.Live(c.Now()) {
+		return nil, permanently(ErrShareEnded)
+	}
+	var msg shareMessage
+	if err := json.Unmarshal(m.Payload, &msg); err != nil {
+		return nil, permanently(err)
+	}
+	d, err := c.Peers.Discover(ctx, m.Peer)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.suits(o, d); err != nil {
+		return nil, permanently(err)
+	}
+	if exchange := d.HasCapability(ocm.CapExchangeToken) || d.HasCriterion(ocm.CriterionExchangeToken); exchange != o.MustExchange {
+		// Before the call: the peer may come for a token before its answer
+		// reaches us.
+		o.MustExchange = exchange
+		if _, err := c.DB.Write.NewUpdate().Model(o).Column("must_exchange").WherePK().Exec(ctx); err != nil {
+			return nil, err
+		}
+	}
+	owner, err := c.Accounts.Get(ctx, o.OwnerID)
+	if err != nil {
+		return nil, err
+	}
+	share, err := c.notice(o, owner, ocm.Secret(msg.Secret), d)
+	if err != nil {
+		return nil, permanently(err)
+	}
+	answer, err := c.Client.Share(ctx, d, share)
+	if err != nil {
+		return nil, failure(err)
+	}
+	return answer, nil
+}
+
+// suits reports why a peer cannot take a share, in the sender's words.
+func (s *Service) suits(o *Outgoing, d *ocm.Discovery) error {
+	switch {
+	case !d.Enabled:
+		return ocm.NewError(http.StatusBadGateway, "PEER_DISABLED", o.PeerHost+" has Open Cloud Mesh switched off.")
+	case o.MustMFA && !d.HasCapability(ocm.CapEnforceMFA):
+		return ocm.NewError(http.StatusBadGateway, "PEER_WITHOUT_MFA", o.PeerHost+" cannot make sure of a second factor, which this share demands.")
+	case o.ShareType != ocm.ShareTypeUser && !d.Accepts(o.ResourceType, o.ShareType, "webdav") && !d.Accepts(ocm.ResourceFile, o.ShareType, "webdav"):
+		return ocm.NewError(http.StatusBadGateway, "PEER_WITHOUT_GROUPS", o.PeerHost+" does not take shares with groups.")
+	}
+	return nil
+}
+
+// notice is the Share Creation Notification for a peer that says d of itself.
+func (s *Service) notice(o *Outgoing, owner account.User, secret ocm.Secret, d *ocm.Discovery) (*ocm.NewShare, error) {
+	with, err := ocm.ReadAddress(o.ShareWith)
+	if err != nil {
+		return nil, err
+	}
+	from := ocm.Address{Identifier: owner.Name, Host: s.Self}
+	dav := &ocm.WebDAV{URI: o.ID, SharedSecret: secret, Permissions: splitPerms(o.Permissions), Size: -1}
+	if d.ReceivesAbsoluteURI() {
+		dav.URI = s.Origin + DAVPath + o.ID
+	}
+	if o.MustExchange {
+		dav.Requirements = append(dav.Requirements, ocm.RequireExchange)
+	}
+	if o.MustMFA {
+		dav.Requirements = append(dav.Requirements, ocm.RequireMFA)
+	}
+	resource := o.ResourceType
+	if resource == ocm.ResourceFolder && !d.Accepts(ocm.ResourceFolder, o.ShareType, "webdav") {
+		resource = ocm.ResourceFile // older peers take folders under this name
+	}
+	return &ocm.NewShare{
+		ShareWith: with, Name: o.Name, Description: o.Message, ProviderID: o.ID,
+		Owner: from, OwnerDisplayName: owner.DisplayName, Sender: from, SenderDisplayName: owner.DisplayName,
+		ShareType: o.ShareType, ResourceType: resource, Expiration: store.Time(o.ExpiresAt),
+		Protocol: ocm.Protocol{WebDAV: dav},
+	}, nil
+}
+
+func (c shareCourier) Delivered(ctx context.Context, tx bun.Tx, m delivery.Message, receipt any) error {
+	name := receipt.(*ocm.ShareAnswer).RecipientDisplayName
+	_, err := tx.NewUpdate().Model((*Outgoing)(nil)).Where("id = ?", m.OrderKey).
+		Set("recipient_name = ?", name).Set("updated_at = ?", c.Now().UnixMilli()).
+		// An acceptance may have overtaken the answer.
+		Set("state = CASE WHEN state = ? THEN ? ELSE state END", StatePending, StateDelivered).Exec(ctx)
+	return err
+}
+
+func (c shareCourier) Failed(ctx context.Context, tx bun.Tx, m delivery.Message, cause error) error {
+	return c.turn(ctx, tx, m.OrderKey, StatePending, StateFailed, cause.Error())
+}
+
+func (c shareCourier) Revived(ctx context.Context, tx bun.Tx, m delivery.Message) error {
+	return c.turn(ctx, tx, m.OrderKey, StateFailed, StatePending, "")
+}
+
+// turn changes a share's state if it is the expected one.
+func (s *Service) turn(ctx context.Context, tx bun.Tx, id, from, to, reason string) error {
+	_, err := tx.NewUpdate().Model((*Outgoing)(nil)).Where("id = ? AND state = ?", id, from).
+		Set("state = ?", to).Set("state_reason = ?", reason).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
+	return err
+}

@@ -1,0 +1,119 @@
+// Package sharing is the heart: shares we send, shares we receive, what becomes
+// of them, and who may reach what through them.
+package sharing
+
+import (
+	"context"
+	"crypto/ed25519"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/seal"
+	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/internal/tree"
+	"github.com/weft-mesh/weft/ocm"
+	"github.com/weft-mesh/weft/ocm/client"
+)
+
+// Peers tells what other servers say of themselves.
+type Peers interface {
+	Discover(ctx context.Context, host ocm.Host) (*ocm.Discovery, error)
+}
+
+// Files gives the files of the people of this server.
+type Files interface {
+	Own(ctx context.Context, userID string) (tree.Tree, error)
+}
+
+// Policy is what the operator decided about shares.
+type Policy struct {
+	MustExchange bool          // refuse received shares without the code flow
+	AllowPlain   bool          // http and private addresses are fine: tests and the demo
+	TokenTTL     time.Duration // of access tokens; default 5 min
+}
+
+// Service carries out what people and peers ask about shares.
+type Service struct {
+	DB       *store.DB
+	Outbox   *delivery.Outbox
+	Accounts *account.Accounts
+	Peers    Peers
+	Client   *client.Client
+	HTTP     *http.Client // for reading received shares
+	Files    Files
+	Box      *seal.Box
+	Now      func() time.Time
+	Log      *slog.Logger
+	Self     ocm.Host
+	Origin   string // our public origin, the issuer of access tokens
+	Key      ed25519.PrivateKey
+	KeyID    string
+	Policy   Policy
+
+	remotes remotes
+}
+
+// Start registers the service with the outbox; call it once, before the outbox
+// runs.
+func (s *Service) Start() {
+	if s.Policy.TokenTTL <= 0 {
+		s.Policy.TokenTTL = 5 * time.Minute
+	}
+	s.Outbox.Register(kindShare, shareCourier{s})
+	s.Outbox.Register(kindNotification, notificationCourier{s})
+}
+
+// Run ends expired shares until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.Log.Error("expired shares cannot be ended", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// Errors that people meet; peers meet the codes of package ocm.
+var (
+	ErrNoShare     = ocm.NewError(http.StatusNotFound, ocm.CodeShareNotFound, "There is no such share.")
+	ErrShareEnded  = ocm.NewError(http.StatusGone, "SHARE_ENDED", "This share has ended.")
+	ErrDeclined    = ocm.NewError(http.StatusConflict, "SHARE_DECLINED", "You declined this share. Ask the sender to share it again.")
+	ErrToSelf      = ocm.NewError(http.StatusBadRequest, "SHARE_TO_SELF", "That is your own address: the files are already yours.")
+	ErrDuplicate   = ocm.NewError(http.StatusConflict, "SHARE_EXISTS", "This is already shared with that address. End that share first, or change its rights.")
+	ErrShareHome   = ocm.NewError(http.StatusBadRequest, "SHARE_HOME", "Your whole home cannot be shared. Choose a folder or a file in it.")
+	ErrNotShared   = ocm.NewError(http.StatusForbidden, "RESHARE_FORBIDDEN", "This came from someone else's server. Only its owner can share it; ask them to include the person.")
+	ErrExpiresPast = ocm.NewError(http.StatusBadRequest, "EXPIRES_IN_PAST", "The end of the share lies in the past. Give a later date.")
+)
+
+// row times and lists
+
+func joinPerms(p []string) string { return strings.Join(p, ",") }
+
+func splitPerms(p string) []string {
+	if p == "" {
+		return nil
+	}
+	return strings.Split(p, ",")
+}
+
+// get selects one row by its primary key or conditions, ErrNoShare when absent.
+func get[T any](ctx context.Context, db bun.IDB, where string, args ...any) (*T, error) {
+	row := new(T)
+	err := db.NewSelect().Model(row).Where(where, args...).Limit(1).Scan(ctx)
+	if store.NotFound(err) {
+		return nil, ErrNoShare
+	}
+	return row, err
+}

@@ -1,0 +1,43 @@
+package tree
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// inodeOf tells which file this is, whatever its name.
+func inodeOf(fi fs.FileInfo) (uint64, bool) {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return st.Ino, true
+}
+
+// freeBytes is what the disk below root has room for, -1 when it does not say.
+func freeBytes(root *os.Root) int64 {
+	f, err := root.Open(".")
+	if err != nil {
+		return -1
+	}
+	defer f.Close()
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
+		return -1
+	}
+	return int64(st.Bavail) * st.Bsize
+}
+
+// flushAll makes all that was written below root durable: for many files far
+// quicker than one by one.
+func flushAll(root *os.Root) error {
+	f, err := root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return unix.Syncfs(int(f.Fd()))
+}

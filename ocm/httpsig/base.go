@@ -1,0 +1,83 @@
+package httpsig
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/weft-mesh/weft/ocm"
+)
+
+// signatureBase builds what is signed (RFC 9421 §2.5) of a request sent to
+// targetURI with a body of length bytes.
+func signatureBase(r *http.Request, targetURI string, length int, components []string, params string) ([]byte, error) {
+	b := make([]byte, 0, 512)
+	for _, name := range components {
+		value, ok := component(r, targetURI, length, name)
+		if !ok {
+			return nil, refuse(ocm.CodeSignatureInvalid, "the signature covers %.60q, which the message does not have", name)
+		}
+		if strings.ContainsAny(value, "\r\n\x00") {
+			return nil, refuse(ocm.CodeSignatureInvalid, "the signature covers %.60q, which holds a line break", name)
+		}
+		// Names that a message can have need no escapes.
+		b = append(append(append(b, '"'), name...), `": `...)
+		b = append(append(b, value...), '\n')
+	}
+	return append(append(b, `"@signature-params": `...), params...), nil
+}
+
+// component is the value of a derived component (RFC 9421 §2.2) or a field
+// (§2.1) of a request. All that speaks of where it was sent comes from
+// targetURI: a proxy may have rewritten the rest.
+func component(r *http.Request, targetURI string, length int, name string) (value string, ok bool) {
+	switch name {
+	case "@method":
+		return cmp.Or(r.Method, http.MethodGet), true
+	case "@target-uri":
+		return targetURI, true
+	case "content-length":
+		// A client writes none for a body that is not there.
+		return strconv.Itoa(length), true
+	case "@authority", "host", "@scheme", "@path", "@query", "@request-target":
+		u, err := url.Parse(targetURI)
+		if err != nil {
+			return "", false
+		}
+		return urlComponent(u, name), true
+	}
+	values := r.Header.Values(name)
+	if len(values) == 0 || strings.HasPrefix(name, "@") {
+		return "", false
+	}
+	for i, v := range values {
+		if i > 0 {
+			value += ", "
+		}
+		value += strings.Trim(v, " \t")
+	}
+	return value, true
+}
+
+func urlComponent(u *url.URL, name string) string {
+	host := strings.ToLower(u.Host)
+	switch name {
+	case "@authority":
+		// The default port is left out (RFC 9421 §2.2.3).
+		if port := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]; port != "" {
+			host = strings.TrimSuffix(host, port)
+		}
+		return host
+	case "host":
+		return host
+	case "@scheme":
+		return u.Scheme
+	case "@path":
+		return cmp.Or(u.EscapedPath(), "/")
+	case "@query":
+		return "?" + u.RawQuery
+	}
+	return u.RequestURI()
+}
