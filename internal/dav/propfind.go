@@ -41,6 +41,10 @@ func (h *Handler) propfind(w http.ResponseWriter, r *http.Request, name string) 
 	if !info.Dir {
 		d = Depth0
 	}
+	if info.Unavailable != nil && d != Depth0 {
+		// Its server was just asked; asking again would only take longer.
+		return tree.ErrUnavailable.Saying("The server that holds this does not answer: %s", info.Unavailable.Reason).RetryIn(retryAfter)
+	}
 	l := &listing{h: h, r: r, ctx: r.Context(), w: w, asked: asked, now: h.now()}
 	if asked.needs(needLocks) && h.Locks != nil {
 		if l.locks, err = h.Locks.Locks(l.ctx, h.Space, h.filed(name)); err != nil {

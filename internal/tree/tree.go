@@ -83,7 +83,7 @@ type Usage struct {
 // PutOptions are the conditions and attributes of an upload.
 type PutOptions struct {
 	Condition
-	Size        int64     // announced length; -1 when not known
+	Size        int64     // announced length; 0 or -1 when not known
 	ModTime     time.Time // zero: now
 	ContentType string    // a hint a tree may keep
 }

@@ -52,13 +52,14 @@ func component(r *http.Request, targetURI string, length int, name string) (valu
 	if len(values) == 0 || strings.HasPrefix(name, "@") {
 		return "", false
 	}
+	var joined strings.Builder
 	for i, v := range values {
 		if i > 0 {
-			value += ", "
+			joined.WriteString(", ")
 		}
-		value += strings.Trim(v, " \t")
+		joined.WriteString(strings.Trim(v, " \t"))
 	}
-	return value, true
+	return joined.String(), true
 }
 
 func urlComponent(u *url.URL, name string) string {
