@@ -322,7 +322,7 @@ func (t *story) write(ctx context.Context) error {
 	if err := t.bob.session.putBytes(ctx, t.received.Path+"/"+bobsNote, []byte(bobsText)); err != nil {
 		return t.failed("written back", err)
 	}
-	line, err := t.alice.wire.await(ctx, "PUT", "/dav/ocm/"+t.share.ID, http.StatusCreated)
+	line, err := t.alice.wire.await(ctx, "PUT", "/dav/ocm/"+t.share.ID, http.StatusCreated, http.StatusNoContent)
 	if err != nil {
 		return t.failed("written back", err)
 	}
@@ -352,7 +352,7 @@ func (t *story) restrict(ctx context.Context) error {
 	err = t.bob.session.putBytes(ctx, t.received.Path+"/"+bobsNote, []byte("changed"))
 	p, ok := errors.AsType[*problem](err)
 	if !ok || p.Status != http.StatusForbidden {
-		return t.failed("writing refused", fmt.Errorf("Bob's write should be refused, but it gave: %v", err))
+		return t.failed("writing refused", fmt.Errorf("the write should be refused, but it gave: %v", err))
 	}
 	t.tell("Bob's next write is refused: %s", p.Detail)
 	return nil

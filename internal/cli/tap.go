@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,7 +46,7 @@ func (t *tap) Handle(_ context.Context, r slog.Record) error {
 
 // await waits for a request that was answered so and not awaited before, and
 // describes it.
-func (t *tap) await(ctx context.Context, method, path string, status int) (string, error) {
+func (t *tap) await(ctx context.Context, method, path string, status ...int64) (string, error) {
 	deadline := time.After(20 * time.Second)
 	for {
 		t.mu.Lock()
@@ -55,7 +56,7 @@ func (t *tap) await(ctx context.Context, method, path string, status int) (strin
 			if rec["method"] != method || !strings.HasPrefix(p, path) {
 				continue
 			}
-			if rec["status"] == int64(status) {
+			if got, _ := rec["status"].(int64); slices.Contains(status, got) {
 				t.seen = append(t.seen[:i], t.seen[i+1:]...)
 				t.mu.Unlock()
 				return describe(rec), nil
@@ -67,7 +68,7 @@ func (t *tap) await(ctx context.Context, method, path string, status int) (strin
 		select {
 		case <-fresh:
 		case <-deadline:
-			return "", fmt.Errorf("no %s %s was answered with %d within 20 seconds; the last one: %s", method, path, status, last)
+			return "", fmt.Errorf("no %s %s was answered with %v within 20 seconds; the last one: %s", method, path, status, last)
 		case <-ctx.Done():
 			return "", ctx.Err()
 		}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-viper/mapstructure/v2"
@@ -149,14 +150,16 @@ func Load(o Options) (*Config, error) {
 	if path == "" {
 		path = filepath.Join(data, FileName)
 	}
-	if err := k.Load(file.Provider(path), toml.Parser()); err != nil && (o.File != "" || !errors.Is(err, fs.ErrNotExist)) {
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+	// A data directory that is no directory is Prepare's to explain.
+	absent := func(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) }
+	if err := k.Load(file.Provider(path), toml.Parser()); err != nil && (o.File != "" || !absent(err)) {
+		if _, ok := errors.AsType[*fs.PathError](err); ok {
 			return nil, fmt.Errorf("the configuration file cannot be read: %w", err)
 		}
 		return nil, fmt.Errorf("the configuration file %s is not valid TOML: %w. Mend that place, or move the file away to have a new one made", path, err)
 	}
 	for name, key := range envKeys() {
-		if v, ok := env[name]; ok {
+		if v := env[name]; v != "" { // an empty variable decides nothing
 			if err := k.Load(confmap.Provider(map[string]any{key: v}, "."), nil); err != nil {
 				return nil, err
 			}
@@ -186,7 +189,9 @@ func Load(o Options) (*Config, error) {
 }
 
 func known(key string) bool {
-	return key == "data" || slices.ContainsFunc(keys, func(k setting) bool { return k.name == key })
+	return key == "data" || slices.ContainsFunc(keys, func(k setting) bool {
+		return k.name == key || strings.HasPrefix(k.name, key+".") // a table with nothing in it
+	})
 }
 
 // nearest suggests the known key that differs least.

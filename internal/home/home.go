@@ -45,9 +45,8 @@ type Homes struct {
 
 // home is one person's disk and the bytes used on it.
 type home struct {
-	disk  *tree.Disk
-	used  tree.Counter
-	limit int64
+	disk *tree.Disk
+	used tree.Counter
 }
 
 func (h *Homes) home(ctx context.Context, userID string) (*home, error) {

@@ -429,7 +429,8 @@ func (s *Service) answer(ctx context.Context, tx bun.Tx, in *Incoming, kind stri
 func (s *Service) freeMountName(ctx context.Context, tx bun.Tx, userID, want string) (string, error) {
 	var taken []string
 	err := tx.NewSelect().Model((*Member)(nil)).Column("mount_name").
-		Where("user_id = ? AND state = ?", userID, MemberAccepted).Scan(ctx, &taken)
+		Where("user_id = ? AND state = ?", userID, MemberAccepted).
+		Where("share_id IN (SELECT id FROM incoming_shares WHERE ended_at = 0)").Scan(ctx, &taken)
 	if err != nil {
 		return "", err
 	}

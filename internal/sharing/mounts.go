@@ -59,7 +59,8 @@ func (s *Service) renameMount(ctx context.Context, userID, id, name string) erro
 	}
 	return s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		taken, err := tx.NewSelect().Model((*Member)(nil)).
-			Where("user_id = ? AND state = ? AND mount_name = ? AND share_id <> ?", userID, MemberAccepted, clean, id).Exists(ctx)
+			Where("user_id = ? AND state = ? AND mount_name = ? AND share_id <> ?", userID, MemberAccepted, clean, id).
+			Where("share_id IN (SELECT id FROM incoming_shares WHERE ended_at = 0)").Exists(ctx)
 		if err != nil {
 			return err
 		}

@@ -104,17 +104,19 @@ func (s KeySet) Find(kid string) (Key, error) {
 // 8037 §2). A private part that should never have been published is left behind.
 var public = []string{"kty", "crv", "x", "y", "n", "e"}
 
-// readKey reads a JWK (RFC 7517 §4). The key has its KID even with an error.
+// readKey reads a JWK (RFC 7517 §4). With an error the key still has its KID, if
+// the JWK has one.
 func readKey(raw json.RawMessage) (Key, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &members); err != nil {
 		return Key{}, errors.New("it is not a JSON object")
 	}
 	var key Key
-	for name, to := range map[string]*string{"kid": &key.KID, "alg": &key.Alg} {
-		if err := json.Unmarshal(members[name], to); err != nil || *to == "" {
-			return key, fmt.Errorf("it has no %s", name)
-		}
+	if json.Unmarshal(members["kid"], &key.KID) != nil || key.KID == "" {
+		return key, errors.New("it has no kid")
+	}
+	if json.Unmarshal(members["alg"], &key.Alg) != nil || key.Alg == "" {
+		return key, errors.New("it has no alg")
 	}
 	if use, ok := members["use"]; ok && !bytes.Equal(use, []byte(`"sig"`)) {
 		return key, errors.New("its use is not sig")

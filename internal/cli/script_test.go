@@ -1,0 +1,156 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"weft": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+			defer stop()
+			os.Exit(Run(ctx, os.Args[1:], Streams()))
+		},
+	})
+}
+
+// TestScripts runs the scripts of testdata/script. Besides the usual commands
+// they have:
+//
+//	port NAME          a free port, as $NAME
+//	ready URL          waits until a server answers there
+//	pending NAME       waits for a share of that name, and sets $SHARE to its id
+//	accepted PATH      waits until a share of that path was accepted; $SHARE too
+//	gone PATH          waits until there is nothing at the path
+//	code N ARGS…       weft with these arguments exits with N
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "config"))
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"port":     port,
+			"ready":    ready,
+			"pending":  pending,
+			"accepted": accepted,
+			"gone":     gone,
+			"code":     code,
+		},
+	})
+}
+
+func port(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		_, p, err := net.SplitHostPort(ln.Addr().String())
+		ts.Check(err)
+		ts.Check(ln.Close())
+		ts.Setenv(name, p)
+	}
+}
+
+func ready(ts *testscript.TestScript, _ bool, args []string) {
+	poll(ts, args[0], func() error {
+		resp, err := http.Get(args[0] + "/readyz")
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("it answers %s", resp.Status)
+		}
+		return nil
+	})
+}
+
+// shares are those of the script's session.
+func shares(ts *testscript.TestScript) *allShares {
+	s, err := openSession(IO{Env: []string{"WEFT_SESSION=" + ts.Getenv("WEFT_SESSION")}})
+	ts.Check(err)
+	all, err := s.shares(context.Background())
+	ts.Check(err)
+	return all
+}
+
+func pending(ts *testscript.TestScript, _ bool, args []string) {
+	poll(ts, "a pending share "+args[0], func() error {
+		for _, r := range shares(ts).Received {
+			if r.Name == args[0] && r.State == "pending" {
+				ts.Setenv("SHARE", short(r.ID))
+				return nil
+			}
+		}
+		return errors.New("there is none")
+	})
+}
+
+func accepted(ts *testscript.TestScript, _ bool, args []string) {
+	poll(ts, "an accepted share of "+args[0], func() error {
+		for _, o := range shares(ts).Sent {
+			if o.Path == args[0] && o.State == "accepted" {
+				ts.Setenv("SHARE", o.ID)
+				return nil
+			}
+		}
+		return errors.New("there is none")
+	})
+}
+
+func gone(ts *testscript.TestScript, _ bool, args []string) {
+	poll(ts, args[0]+" is gone", func() error {
+		s, err := openSession(IO{Env: []string{"WEFT_SESSION=" + ts.Getenv("WEFT_SESSION")}})
+		ts.Check(err)
+		_, err = s.list(context.Background(), args[0])
+		if p, ok := errors.AsType[*problem](err); ok && p.Status == http.StatusNotFound {
+			return nil
+		}
+		return fmt.Errorf("it gives %v", err)
+	})
+}
+
+func code(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec("weft", args[1:]...); err != nil {
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Check(err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("weft %v exits with %d, want %d", args[1:], got, want)
+	}
+}
+
+func poll(ts *testscript.TestScript, what string, try func() error) {
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s: %v", what, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
