@@ -121,7 +121,15 @@ func TestDavfs(t *testing.T) {
 	alice.Share("Common", bob.Address, "read", "write")
 	bob.Accept("Common")
 
-	dir := t.TempDir()
+	// Not t.TempDir: davfs2 works as a user of its own, who must get there.
+	dir, err := os.MkdirTemp("", "weft-davfs-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	point, cache := filepath.Join(dir, "mnt"), filepath.Join(dir, "cache")
 	secrets, conf := filepath.Join(dir, "secrets"), filepath.Join(dir, "davfs2.conf")
 	url := bob.Origin + "/dav/files/bob/"
@@ -129,6 +137,9 @@ func TestDavfs(t *testing.T) {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.Chmod(cache, 0o777); err != nil {
+		t.Fatal(err)
 	}
 	for name, content := range map[string]string{
 		secrets: fmt.Sprintf("%s bob %s\n", url, bob.Secret.Reveal()),
