@@ -102,7 +102,7 @@ func Default() *Config {
 		Log: Log{Level: "info", Format: "text"},
 		Limits: Limits{
 			MaxBody: ocm.MaxBody, HeaderTimeout: 10 * time.Second, StallTimeout: time.Minute,
-			AddressRate: 100, AddressBurst: 1000, PeerRate: 50, PeerBurst: 500, UserRate: 100, UserBurst: 1000,
+			AddressRate: 200, AddressBurst: 2000, PeerRate: 50, PeerBurst: 500, UserRate: 200, UserBurst: 2000,
 		},
 		Federation: Federation{
 			AllowUnsigned: true, LegacyDiscovery: true,

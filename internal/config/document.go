@@ -29,7 +29,7 @@ var keys = []setting{
 	{"limits.max_body", "Bytes of a message from another server or to the API. Files are not limited\nby this."},
 	{"limits.header_timeout", "How long a client may take to send its request's header."},
 	{"limits.stall_timeout", "How long a transfer of a file may stand still."},
-	{"limits.address_rate", "Requests a second, and how many at once beyond that: from one address of people,\nfrom one address of a server, from one verified server, from one user. A rate of\n0 is no limit."},
+	{"limits.address_rate", "Requests a second, and how many at once beyond that: from one address; messages\nfrom one other server; from one user, or through one share. A rate of 0 is no\nlimit."},
 	{"limits.address_burst", ""},
 	{"limits.peer_rate", ""},
 	{"limits.peer_burst", ""},

@@ -53,7 +53,8 @@ type Server struct {
 
 	byAddress, byPeerAddress, byPeer, byUser, byFailure *limiter
 
-	stopping atomic.Bool
+	crossOrigin http.CrossOriginProtection
+	stopping    atomic.Bool
 }
 
 // Env is what a test or the demo sets beside the configuration.

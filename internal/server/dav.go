@@ -47,6 +47,10 @@ func (s *Server) shares(w http.ResponseWriter, r *http.Request) {
 		s.refuseAccess(w, r, h, err)
 		return
 	}
+	if wait := s.byUser.take("share " + grant.Share.ID); wait > 0 {
+		h.Refuse(w, r, errTooMany.RetryIn(wait))
+		return
+	}
 	q := requestOf(r)
 	q.peer = ocm.Host(grant.Share.PeerHost)
 	q.notes = append(q.notes, "share", grant.Share.ID)

@@ -124,6 +124,9 @@ func (w *recorder) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// messageBudget is how long the body of a message may take to arrive.
+const messageBudget = 30 * time.Second
+
 // guard limits how often one client asks, and how large and slow a request may
 // be, by the audience of the route.
 func (s *Server) guard(who audience, next http.HandlerFunc) http.Handler {
@@ -133,12 +136,15 @@ func (s *Server) guard(who audience, next http.HandlerFunc) http.Handler {
 			return
 		}
 		limiter := s.byAddress
-		if who == peers || who == bearers {
+		if who == peers {
 			limiter = s.byPeerAddress
 		}
-		if wait := limiter.take(requestOf(r).from); wait > 0 {
-			s.deny(who, w, r, errTooMany.RetryIn(wait))
-			return
+		// Who reads shares is limited by share, once that is known.
+		if who != bearers {
+			if wait := limiter.take(requestOf(r).from); wait > 0 {
+				s.deny(who, w, r, errTooMany.RetryIn(wait))
+				return
+			}
 		}
 		switch who {
 		case peers, public, signing:
@@ -147,7 +153,14 @@ func (s *Server) guard(who audience, next http.HandlerFunc) http.Handler {
 				return
 			}
 			r.Body = http.MaxBytesReader(w, r.Body, s.conf.Limits.MaxBody)
+			// A message is small: one that takes longer than this to arrive is
+			// held back on purpose.
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(messageBudget))
 		case people:
+			if err := s.crossOrigin.Check(r); err != nil {
+				s.deny(who, w, r, errCrossOrigin.With(err))
+				return
+			}
 			user, err := s.signedIn(r)
 			if err != nil {
 				s.askToSignIn(w, r)
@@ -176,8 +189,10 @@ func (s *Server) deny(who audience, w http.ResponseWriter, r *http.Request, err 
 }
 
 var (
-	errTooMany = ocm.NewError(http.StatusTooManyRequests, ocm.CodeRateLimited, "Too many requests. Wait a moment and try again.")
-	errSignIn  = ocm.NewError(http.StatusUnauthorized, "SIGN_IN_REQUIRED", "Sign in first: with your name and an app password, or with a token from the login.")
+	errTooMany     = ocm.NewError(http.StatusTooManyRequests, ocm.CodeRateLimited, "Too many requests. Wait a moment and try again.")
+	errCrossOrigin = ocm.NewError(http.StatusForbidden, "CROSS_ORIGIN", "A page of another site may not do this in your name.")
+
+	errSignIn = ocm.NewError(http.StatusUnauthorized, "SIGN_IN_REQUIRED", "Sign in first: with your name and an app password, or with a token from the login.")
 )
 
 // askToSignIn names the ways in. Programs that send a token are not offered

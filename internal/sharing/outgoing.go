@@ -204,7 +204,30 @@ func (s *Service) recipient(with string) (ocm.Address, error) {
 func (s *Service) Sent(ctx context.Context, ownerID string) ([]Outgoing, error) {
 	var out []Outgoing
 	err := s.DB.Read.NewSelect().Model(&out).Where("owner_id = ?", ownerID).Order("id DESC").Limit(5000).Scan(ctx)
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	return out, s.explainWaiting(ctx, ownerID, out)
+}
+
+// explainWaiting says of shares that wait for delivery what the last attempt
+// met.
+func (s *Service) explainWaiting(ctx context.Context, ownerID string, shares []Outgoing) error {
+	var waiting []delivery.Row
+	err := s.DB.Read.NewSelect().Model(&waiting).Column("order_key", "last_error").
+		Where("state = ? AND kind = ? AND last_error <> ''", delivery.Pending, kindShare).
+		Where("order_key IN (SELECT id FROM outgoing_shares WHERE owner_id = ? AND state = ?)", ownerID, StatePending).Scan(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range waiting {
+		for i := range shares {
+			if shares[i].ID == m.OrderKey {
+				shares[i].StateReason = "will be tried again, " + m.LastError
+			}
+		}
+	}
+	return nil
 }
 
 // Unshare ends a share of owner's at once and queues the word to its peer.
