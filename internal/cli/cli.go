@@ -55,8 +55,8 @@ type commands struct {
 
 const description = `Weft shares files and folders with people on any other Open Cloud Mesh server.
 
-Try it:  weft demo
-Run it:  weft serve --data /var/lib/weft --url https://cloud.example.org`
+  weft demo      try it on this machine
+  weft serve     run it: weft serve --data /var/lib/weft --url https://cloud.example.org`
 
 // Run runs the command line and returns the exit code.
 func Run(ctx context.Context, args []string, streams IO) int {

@@ -135,7 +135,7 @@ func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (a
 	n = *read
 	d, err := c.Peers.Discover(ctx, m.Peer)
 	if err != nil {
-		return nil, err
+		return nil, explain(m.Peer, err)
 	}
 	if !d.HasCapability(ocm.CapNotifications) {
 		// Nobody there would read it. An end is still in force, because
@@ -148,7 +148,7 @@ func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (a
 		(n.Type == ocm.ShareUnshared || n.Type == ocm.ShareDeclined) {
 		return nil, nil // it is gone there, which is what we wanted
 	}
-	return nil, failure(err)
+	return nil, failure(m.Peer, err)
 }
 
 func (c notificationCourier) Delivered(context.Context, bun.Tx, delivery.Message, any) error {
@@ -164,11 +164,11 @@ func (c notificationCourier) Failed(context.Context, bun.Tx, delivery.Message, e
 func (c notificationCourier) Revived(context.Context, bun.Tx, delivery.Message) error { return nil }
 
 // failure says what a peer's answer means for the next attempt.
-func failure(err error) error {
+func failure(peer ocm.Host, err error) error {
 	if pe, ok := errors.AsType[*client.PeerError](err); ok {
-		return &delivery.Failure{Permanent: !pe.Temporary, RetryAfter: pe.RetryAfter, Err: err}
+		return &delivery.Failure{Permanent: !pe.Temporary, RetryAfter: pe.RetryAfter, Err: explain(peer, err)}
 	}
-	return err
+	return explain(peer, err)
 }
 
 func permanently(err error) error { return &delivery.Failure{Permanent: true, Err: err} }

@@ -223,7 +223,8 @@ func (s *Service) explainWaiting(ctx context.Context, ownerID string, shares []O
 	for _, m := range waiting {
 		for i := range shares {
 			if shares[i].ID == m.OrderKey {
-				shares[i].StateReason = "will be tried again, " + m.LastError
+				said, _, _ := strings.Cut(m.LastError, " (") // as setback writes it
+				shares[i].StateReason = said + ", will be tried again"
 			}
 		}
 	}
@@ -345,7 +346,7 @@ func (c shareCourier) Deliver(ctx context.Context, m delivery.Message) (any, err
 	}
 	d, err := c.Peers.Discover(ctx, m.Peer)
 	if err != nil {
-		return nil, err
+		return nil, explain(m.Peer, err)
 	}
 	if err := c.suits(o, d); err != nil {
 		return nil, permanently(err)
@@ -368,7 +369,7 @@ func (c shareCourier) Deliver(ctx context.Context, m delivery.Message) (any, err
 	}
 	answer, err := c.Client.Share(ctx, d, share)
 	if err != nil {
-		return nil, failure(err)
+		return nil, failure(m.Peer, err)
 	}
 	return answer, nil
 }
@@ -425,7 +426,7 @@ func (c shareCourier) Delivered(ctx context.Context, tx bun.Tx, m delivery.Messa
 }
 
 func (c shareCourier) Failed(ctx context.Context, tx bun.Tx, m delivery.Message, cause error) error {
-	return c.turn(ctx, tx, m.OrderKey, StatePending, StateFailed, cause.Error())
+	return c.turn(ctx, tx, m.OrderKey, StatePending, StateFailed, sentence(cause))
 }
 
 func (c shareCourier) Revived(ctx context.Context, tx bun.Tx, m delivery.Message) error {
