@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 //	port NAME          a free port, as $NAME
 //	ready URL          waits until a server answers there
 //	pending NAME       waits for a share of that name, and sets $SHARE to its id
+//	waits PATH         waits until a share of that path met a setback
 //	accepted PATH      waits until a share of that path was accepted; $SHARE too
 //	gone PATH          waits until there is nothing at the path
 //	code N ARGS…       weft with these arguments exits with N
@@ -48,6 +49,7 @@ func TestScripts(t *testing.T) {
 			"port":     port,
 			"ready":    ready,
 			"pending":  pending,
+			"waits":    waits,
 			"accepted": accepted,
 			"gone":     gone,
 			"code":     code,
@@ -94,6 +96,17 @@ func pending(ts *testscript.TestScript, _ bool, args []string) {
 		for _, r := range shares(ts).Received {
 			if r.Name == args[0] && r.State == "pending" {
 				ts.Setenv("SHARE", short(r.ID))
+				return nil
+			}
+		}
+		return errors.New("there is none")
+	})
+}
+
+func waits(ts *testscript.TestScript, _ bool, args []string) {
+	poll(ts, "a setback of "+args[0], func() error {
+		for _, o := range shares(ts).Sent {
+			if o.Path == args[0] && o.State == "pending" && o.Reason != "" {
 				return nil
 			}
 		}
