@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -57,14 +58,20 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// port finds ports below those that the system gives to outgoing connections,
+// so that nothing takes them before the script does.
 func port(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		ts.Check(err)
-		_, p, err := net.SplitHostPort(ln.Addr().String())
-		ts.Check(err)
-		ts.Check(ln.Close())
-		ts.Setenv(name, p)
+		for {
+			p := strconv.Itoa(10_000 + rand.IntN(20_000))
+			ln, err := net.Listen("tcp", "127.0.0.1:"+p)
+			if err != nil {
+				continue
+			}
+			ts.Check(ln.Close())
+			ts.Setenv(name, p)
+			break
+		}
 	}
 }
 

@@ -7,8 +7,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -45,10 +47,7 @@ type Site struct {
 // configuration.
 func Start(t testing.TB, adjust ...func(*config.Config)) *Site {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := listen(t)
 	s := &Site{T: t, addr: ln.Addr().String(), Log: &Log{}}
 	_, port, _ := net.SplitHostPort(s.addr)
 	s.Host = ocm.Host("localhost:" + port)
@@ -68,6 +67,19 @@ func Start(t testing.TB, adjust ...func(*config.Config)) *Site {
 	s.run(ln)
 	t.Cleanup(s.Stop)
 	return s
+}
+
+// listen takes a port below those that the system gives to outgoing
+// connections: it is still free when a test starts the server again.
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	for range 1000 {
+		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))); err == nil {
+			return ln
+		}
+	}
+	t.Fatal("no port is free")
+	return nil
 }
 
 func (s *Site) run(ln net.Listener) {
