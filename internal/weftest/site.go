@@ -47,7 +47,7 @@ type Site struct {
 // configuration.
 func Start(t testing.TB, adjust ...func(*config.Config)) *Site {
 	t.Helper()
-	ln := listen(t)
+	ln := Listen(t)
 	s := &Site{T: t, addr: ln.Addr().String(), Log: &Log{}}
 	_, port, _ := net.SplitHostPort(s.addr)
 	s.Host = ocm.Host("localhost:" + port)
@@ -69,9 +69,9 @@ func Start(t testing.TB, adjust ...func(*config.Config)) *Site {
 	return s
 }
 
-// listen takes a port below those that the system gives to outgoing
+// Listen takes a port below those that the system gives to outgoing
 // connections: it is still free when a test starts the server again.
-func listen(t testing.TB) net.Listener {
+func Listen(t testing.TB) net.Listener {
 	t.Helper()
 	for range 1000 {
 		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))); err == nil {
