@@ -100,6 +100,7 @@ type remotes struct {
 
 type remote struct {
 	tree        *tree.Remote
+	tokens      *tree.TokenSource
 	permissions string // those it was opened with
 	used        time.Time
 }
@@ -113,8 +114,13 @@ func (r *remotes) get(s *Service, in Incoming) *tree.Remote {
 	if r.open == nil {
 		r.open = map[string]*remote{}
 	}
-	if e, ok := r.open[in.ID]; ok && e.permissions == in.Permissions {
+	e, ok := r.open[in.ID]
+	if ok && e.permissions == in.Permissions {
 		e.used = now
+		return e.tree
+	}
+	if ok { // other rights by the same token
+		e.tree, e.permissions, e.used = s.dial(in, e.tokens), in.Permissions, now
 		return e.tree
 	}
 	if len(r.open) >= maxRemotes {
@@ -126,7 +132,11 @@ func (r *remotes) get(s *Service, in Incoming) *tree.Remote {
 		}
 		delete(r.open, oldest)
 	}
-	e := &remote{s.dial(in), in.Permissions, now}
+	tokens := &tree.TokenSource{
+		Now:   s.Now,
+		Fetch: func(ctx context.Context) (ocm.Secret, time.Time, error) { return s.credential(ctx, in) },
+	}
+	e = &remote{s.dial(in, tokens), tokens, in.Permissions, now}
 	r.open[in.ID] = e
 	return e.tree
 }
@@ -149,14 +159,8 @@ func (s *Service) forget(id string) {
 }
 
 // dial makes the remote tree of a received share (OCM 1.5, Resource Access).
-func (s *Service) dial(in Incoming) *tree.Remote {
+func (s *Service) dial(in Incoming, tokens *tree.TokenSource) *tree.Remote {
 	peer := ocm.Host(in.PeerHost)
-	tokens := &tree.TokenSource{
-		Now: s.Now,
-		Fetch: func(ctx context.Context) (ocm.Secret, time.Time, error) {
-			return s.credential(ctx, peer, in)
-		},
-	}
 	return tree.NewRemote(tree.RemoteConfig{
 		HTTP: s.HTTP, Root: func(ctx context.Context) (string, error) { return s.root(ctx, peer, in) },
 		Tokens: tokens, Basic: in.URI == "",
@@ -168,7 +172,8 @@ func (s *Service) dial(in Incoming) *tree.Remote {
 // credential is the token of the code flow where it is required or offered,
 // else the secret itself. The secret is the fall-back only where the exchange
 // is not required.
-func (s *Service) credential(ctx context.Context, peer ocm.Host, in Incoming) (ocm.Secret, time.Time, error) {
+func (s *Service) credential(ctx context.Context, in Incoming) (ocm.Secret, time.Time, error) {
+	peer := ocm.Host(in.PeerHost)
 	secret, err := s.secret(&in)
 	if err != nil {
 		return "", time.Time{}, err

@@ -6,6 +6,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -102,7 +103,11 @@ func (c *Client) post(ctx context.Context, op string, d *ocm.Discovery, target, 
 	}
 	r.Header.Set("Content-Type", contentType)
 	if c.Signer != nil && d.HasCapability(ocm.CapHTTPSig) {
-		if err := c.Signer.Sign(r, body); err != nil {
+		// A token may be asked for twice in a second, and servers refuse a
+		// signature that they have seen.
+		signer := *c.Signer
+		signer.Nonce = rand.Text
+		if err := signer.Sign(r, body); err != nil {
 			return nil, fmt.Errorf("sign the message to %s: %w", r.URL.Host, err)
 		}
 	}

@@ -23,6 +23,11 @@ type Signer struct {
 	KID string           // equal to the kid of the published JWK: "cloud.example.org#2026-11"
 	Key crypto.Signer    // its public key is an ed25519.PublicKey
 	Now func() time.Time // nil: time.Now
+
+	// Nonce makes the value of the parameter nonce, of printable ASCII: with it
+	// two requests that are the same otherwise, within one second, do not look
+	// like one replayed. nil: there is none.
+	Nonce func() string
 }
 
 // JWK is the public key as it is to be published (RFC 8037 §2, RFC 9864). It
@@ -72,7 +77,15 @@ func (s *Signer) Sign(r *http.Request, body []byte) error {
 	r.ContentLength = int64(len(body))
 	r.Header.Set("Content-Length", strconv.Itoa(len(body)))
 	params := `("@method" "@target-uri" "content-digest" "content-length");created=` + strconv.FormatInt(now().Unix(), 10) +
-		`;keyid=` + kid + `;alg="ed25519";tag="` + Tag + `"`
+		`;keyid=` + kid + `;alg="ed25519"`
+	if s.Nonce != nil {
+		nonce, err := httpsfv.Marshal(httpsfv.NewItem(s.Nonce()))
+		if err != nil {
+			return fmt.Errorf("the nonce cannot stand in a signature: %w", err)
+		}
+		params += ";nonce=" + nonce
+	}
+	params += `;tag="` + Tag + `"`
 	base, err := signatureBase(r, TargetURI(&u), len(body), required, params)
 	if err != nil {
 		return err
