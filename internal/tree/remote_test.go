@@ -1,119 +1,84 @@
-package tree
+package tree_test
 
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"golang.org/x/net/webdav"
-
+	"github.com/weft-mesh/weft/internal/dav"
+	"github.com/weft-mesh/weft/internal/tree"
+	"github.com/weft-mesh/weft/internal/tree/treetest"
 	"github.com/weft-mesh/weft/ocm"
 )
 
-const goodToken = "token-1"
-
-// davPeer is a peer that serves a folder by WebDAV below /dav/share.
-type davPeer struct {
+// peer serves a disk over WebDAV to who has its token; wrap may misbehave.
+type peer struct {
 	*httptest.Server
-	fs    webdav.FileSystem
-	calls atomic.Int64
-	// before may answer in the peer's place.
-	before func(w http.ResponseWriter, r *http.Request) bool
+	disk  *tree.Disk
+	token atomic.Value
+	asked atomic.Int64 // tokens
 }
 
-func newDAVPeer(t testing.TB) *davPeer {
+func newPeer(t testing.TB, wrap func(next http.Handler) http.Handler) *peer {
 	t.Helper()
-	p := &davPeer{fs: webdav.NewMemFS()}
-	h := &webdav.Handler{Prefix: "/dav/share", FileSystem: p.fs, LockSystem: webdav.NewMemLS()}
-	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p.calls.Add(1)
-		if p.before != nil && p.before(w, r) {
+	disk, err := tree.OpenDisk(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { disk.Close() })
+	p := &peer{disk: disk}
+	p.token.Store("first")
+	memory := dav.NewMemory()
+	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+p.token.Load().(string) {
+			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		h.ServeHTTP(w, r)
-	}))
+		(&dav.Handler{Tree: disk, Prefix: "/dav/id", Locks: memory, Props: memory, Follow: memory}).ServeHTTP(w, r)
+	})
+	if wrap != nil {
+		h = wrap(h)
+	}
+	p.Server = httptest.NewServer(h)
 	t.Cleanup(p.Close)
 	return p
 }
 
-func (p *davPeer) write(t testing.TB, name, content string) {
+// remote reaches the peer; adjust may change how.
+func (p *peer) remote(adjust ...func(*tree.RemoteConfig)) *tree.Remote {
+	c := tree.RemoteConfig{
+		HTTP:   &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		Root:   func(context.Context) (string, error) { return p.URL + "/dav/id", nil },
+		Rights: tree.All, ListTTL: time.Millisecond,
+		Tokens: &tree.TokenSource{Fetch: func(context.Context) (ocm.Secret, time.Time, error) {
+			p.asked.Add(1)
+			return ocm.Secret(p.token.Load().(string)), time.Now().Add(5 * time.Minute), nil
+		}},
+	}
+	for _, f := range adjust {
+		f(&c)
+	}
+	return tree.NewRemote(c)
+}
+
+func (p *peer) put(t testing.TB, name, content string) {
 	t.Helper()
-	f, err := p.fs.OpenFile(t.Context(), name, 0x242, 0o644) // O_RDWR|O_CREATE|O_TRUNC
-	if err != nil {
+	if _, _, err := p.disk.Put(t.Context(), name, strings.NewReader(content), tree.PutOptions{Size: -1}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.WriteString(f, content); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
 }
 
-func fixedTokens(token string) *TokenSource {
-	return &TokenSource{Fetch: func(context.Context) (ocm.Secret, time.Time, error) { return ocm.Secret(token), time.Time{}, nil }}
-}
-
-// remoteAt is a Remote on a server's path with short waits.
-func remoteAt(url string, change ...func(*RemoteConfig)) *Remote {
-	cfg := RemoteConfig{
-		HTTP: &http.Client{}, Root: func(context.Context) (string, error) { return url, nil },
-		Tokens: fixedTokens(goodToken), Rights: All, Budget: 5 * time.Second,
-	}
-	for _, c := range change {
-		c(&cfg)
-	}
-	return NewRemote(cfg)
-}
-
-// serve starts a peer that is one function.
-func serve(t testing.TB, h http.HandlerFunc) string {
-	t.Helper()
-	s := httptest.NewServer(h)
-	t.Cleanup(s.Close)
-	return s.URL
-}
-
-// multistatusOf is an answer with one response for each "href|props" given.
-func multistatusOf(responses ...string) string {
-	var b strings.Builder
-	b.WriteString(`<?xml version="1.0"?><d:multistatus xmlns:d="DAV:" xmlns:oc="http://owncloud.org/ns" xmlns:ocm="http://open-cloud-mesh.org/ns">`)
-	for _, r := range responses {
-		href, props, _ := strings.Cut(r, "|")
-		fmt.Fprintf(&b, `<d:response><d:href>%s</d:href><d:propstat><d:prop>%s</d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response>`, href, props)
-	}
-	return b.String() + `</d:multistatus>`
-}
-
-const collection = `<d:resourcetype><d:collection/></d:resourcetype>`
-
-func answerXML(w http.ResponseWriter, body string) {
-	w.Header().Set("Content-Type", "application/xml")
-	w.WriteHeader(http.StatusMultiStatus)
-	io.WriteString(w, body)
-}
-
-func namesIn(t testing.TB, r *Remote, name string) []string {
-	t.Helper()
-	var out []string
-	for info, err := range r.List(t.Context(), name) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, info.Name)
-	}
-	return out
-}
-
-func contentOf(t testing.TB, r *Remote, name string) (string, error) {
+func readAll(t testing.TB, r tree.Tree, name string) (string, error) {
 	t.Helper()
 	f, err := r.Open(t.Context(), name)
 	if err != nil {
@@ -124,184 +89,312 @@ func contentOf(t testing.TB, r *Remote, name string) (string, error) {
 	return string(b), err
 }
 
-func TestRemoteReadsAndWritesAPeersFolder(t *testing.T) {
-	p := newDAVPeer(t)
-	r := remoteAt(p.URL + "/dav/share/")
-	ctx := t.Context()
-	if _, err := r.Mkdir(ctx, "Ä folder #1"); err != nil {
+func TestARemoteTreeIsATreeLikeAnyOther(t *testing.T) {
+	treetest.Run(t, func(t *testing.T) tree.Tree { return newPeer(t, nil).remote() })
+}
+
+func TestATokenIsRenewedOnceForAllReaders(t *testing.T) {
+	p := newPeer(t, nil)
+	p.put(t, "a.txt", "a")
+	r := p.remote()
+	if _, err := readAll(t, r, "a.txt"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Mkdir(ctx, "Ä folder #1"); !errors.Is(err, ErrExists) {
-		t.Errorf("making a folder twice: %v", err)
-	}
-	if _, err := r.Mkdir(ctx, "no/such"); !errors.Is(err, ErrNoParent) {
-		t.Errorf("making a folder in none: %v", err)
-	}
-	name := "Ä folder #1/50% ü?.txt"
-	info, created, err := r.Put(ctx, name, strings.NewReader("hello"), PutOptions{Size: 5})
-	if err != nil || !created || info.Size != 5 || info.Name != "50% ü?.txt" || info.ETag == "" {
-		t.Fatalf("put: %+v, %v, %v", info, created, err)
-	}
-	if _, created, err = r.Put(ctx, name, strings.NewReader("hello world"), PutOptions{Size: -1}); err != nil || created {
-		t.Fatalf("put again: %v, %v", created, err)
-	}
-	if got, err := contentOf(t, r, name); err != nil || got != "hello world" {
-		t.Errorf("read %q, %v", got, err)
-	}
-	if got := namesIn(t, r, "Ä folder #1"); !slices.Equal(got, []string{"50% ü?.txt"}) {
-		t.Errorf("listed %q", got)
-	}
-	if replaced, err := r.Copy(ctx, name, "copy", CopyOptions{}); err != nil || replaced {
-		t.Errorf("copy: %v, %v", replaced, err)
-	}
-	if _, err := r.Move(ctx, name, "copy", MoveOptions{}); !errors.Is(err, ErrExists) {
-		t.Errorf("move onto another: %v", err)
-	}
-	if replaced, err := r.Move(ctx, name, "copy", MoveOptions{Overwrite: true}); err != nil || !replaced {
-		t.Errorf("move over another: %v, %v", replaced, err)
-	}
-	if _, err := r.Move(ctx, "Ä folder #1", "Ä folder #1/in", MoveOptions{}); !errors.Is(err, ErrInto) {
-		t.Errorf("move into itself: %v", err)
-	}
-	if err := r.Remove(ctx, "copy", Condition{}); err != nil {
-		t.Error(err)
-	}
-	if _, err := r.Stat(ctx, "copy"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("stat of what was removed: %v", err)
-	}
-	if root, ok := r.CachedRoot(); ok && !root.Dir {
-		t.Errorf("root %+v", root)
-	}
-}
-
-func TestRemoteAnswersFromAListingForAWhile(t *testing.T) {
-	p := newDAVPeer(t)
-	for i := range 20 {
-		p.write(t, fmt.Sprintf("/f%02d", i), "x")
-	}
-	var clock atomic.Int64
-	r := remoteAt(p.URL+"/dav/share", func(c *RemoteConfig) {
-		c.Now = func() time.Time { return time.Unix(1_700_000_000+clock.Load(), 0) }
-	})
-	if got := namesIn(t, r, ""); len(got) != 20 {
-		t.Fatalf("listed %q", got)
-	}
-	for i := range 20 {
-		if _, err := r.Stat(t.Context(), fmt.Sprintf("f%02d", i)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	namesIn(t, r, "")
-	if n := p.calls.Load(); n != 1 {
-		t.Errorf("%d calls for one listing", n)
-	}
-	if _, _, err := r.Put(t.Context(), "new", strings.NewReader(""), PutOptions{Size: 0}); err != nil {
-		t.Fatal(err)
-	}
-	if got := namesIn(t, r, ""); len(got) != 21 {
-		t.Errorf("our own upload does not show: %q", got)
-	}
-	p.write(t, "/theirs", "x")
-	clock.Add(5)
-	if got := namesIn(t, r, ""); len(got) != 22 {
-		t.Errorf("after its time the old listing still stands: %q", got)
-	}
-}
-
-func TestRemoteDoesNotWaitForASlowPeer(t *testing.T) {
-	release := make(chan struct{})
-	var calls atomic.Int64
-	u := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		calls.Add(1)
-		<-release
-		answerXML(w, multistatusOf("/s/|"+collection, "/s/a|<d:getcontentlength>3</d:getcontentlength>"))
-	})
-	r := remoteAt(u+"/s", func(c *RemoteConfig) { c.Budget = 30 * time.Millisecond })
-	listed := func() error {
-		for _, err := range r.List(t.Context(), "") {
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	began := time.Now()
-	err := listed()
-	if e, ok := errors.AsType[*ocm.Error](err); !errors.Is(err, ErrUnavailable) || !ok || e.RetryAfter != 5*time.Second {
-		t.Fatalf("the slow answer: %v", err)
-	}
-	if waited := time.Since(began); waited > 2*time.Second {
-		t.Errorf("waited %v", waited)
-	}
-	close(release)
-	for deadline := time.Now().Add(5 * time.Second); listed() != nil; {
-		if time.Now().After(deadline) {
-			t.Fatal("the late answer never arrived")
-		}
-	}
-	if n := calls.Load(); n != 1 {
-		t.Errorf("%d calls: the late answer was not used", n)
-	}
-}
-
-func TestRemoteRenewsATokenOnceForAll(t *testing.T) {
-	p := newDAVPeer(t)
-	p.write(t, "/a", strings.Repeat("x", 1000))
-	var exchanges atomic.Int64
-	p.before = func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Header.Get("Authorization") == "Bearer new" {
-			return false
-		}
-		w.WriteHeader(http.StatusUnauthorized)
-		return true
-	}
-	r := remoteAt(p.URL+"/dav/share", func(c *RemoteConfig) {
-		c.Tokens = &TokenSource{Fetch: func(context.Context) (ocm.Secret, time.Time, error) {
-			exchanges.Add(1)
-			return "new", time.Now().Add(time.Hour), nil
-		}}
-		c.Tokens.token, c.Tokens.expiry = "revoked", time.Now().Add(time.Hour)
-	})
+	p.token.Store("second") // the first is no longer taken
+	p.asked.Store(0)
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			if got, err := contentOf(t, r, "a"); err != nil || len(got) != 1000 {
-				t.Errorf("read %d bytes, %v", len(got), err)
+			if got, err := readAll(t, r, "a.txt"); err != nil || got != "a" {
+				t.Errorf("%q, %v", got, err)
 			}
 		})
 	}
 	wg.Wait()
-	if n := exchanges.Load(); n != 1 {
-		t.Errorf("%d exchanges", n)
+	if n := p.asked.Load(); n != 1 {
+		t.Errorf("%d exchanges for 50 readers", n)
 	}
 }
 
-func TestRemoteUploadGetsAFreshTokenAndSendsTheBodyOnce(t *testing.T) {
-	var sent bytes.Buffer
-	u := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPut {
-			w.WriteHeader(http.StatusNotFound)
+func TestACutDownloadIsResumed(t *testing.T) {
+	content := make([]byte, 2<<20)
+	rand.Read(content)
+	var cuts atomic.Int64
+	p := newPeer(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == "GET" && cuts.Add(1) <= 2 {
+				w = &cutting{ResponseWriter: w, left: 500_000}
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	p.put(t, "big", string(content))
+	got, err := readAll(t, p.remote(), "big")
+	if err != nil || got != string(content) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if cuts.Load() < 3 {
+		t.Error("nothing was cut")
+	}
+}
+
+// cutting breaks the connection after some bytes.
+type cutting struct {
+	http.ResponseWriter
+	left int
+}
+
+func (c *cutting) Write(b []byte) (int, error) {
+	if len(b) > c.left {
+		c.ResponseWriter.Write(b[:c.left])
+		c.ResponseWriter.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	c.left -= len(b)
+	return c.ResponseWriter.Write(b)
+}
+
+func TestAFileThatChangesWhileItIsReadIsAnErrorAndNoMixture(t *testing.T) {
+	var p *peer
+	var once sync.Once
+	p = newPeer(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == "GET" {
+				cut := false
+				once.Do(func() { cut = true })
+				if cut {
+					defer p.put(t, "big", strings.Repeat("new", 300_000))
+					w = &cutting{ResponseWriter: w, left: 100_000}
+				}
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	p.put(t, "big", strings.Repeat("old", 300_000))
+	if _, err := readAll(t, p.remote(), "big"); !errors.Is(err, tree.ErrChanged) {
+		t.Errorf("%v, want %v", err, tree.ErrChanged)
+	}
+}
+
+func TestASlowAnswerIsThereForTheNextWhoAsks(t *testing.T) {
+	slow := make(chan struct{})
+	p := newPeer(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			<-slow
+			next.ServeHTTP(w, r)
+		})
+	})
+	p.put(t, "a.txt", "a")
+	r := p.remote(func(c *tree.RemoteConfig) { c.Budget = 30 * time.Millisecond; c.ListTTL = time.Minute })
+	_, err := r.Stat(t.Context(), "a.txt")
+	e, ok := errors.AsType[*ocm.Error](err)
+	if !ok || e.Code != tree.ErrUnavailable.Code || e.RetryAfter <= 0 {
+		t.Fatalf("%v", err)
+	}
+	close(slow)
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		if _, err = r.Stat(t.Context(), "a.txt"); err == nil {
 			return
 		}
-		if r.Header.Get("Authorization") != "Bearer t2" {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
+		if time.Now().After(deadline) {
+			t.Fatalf("the answer never came: %v", err)
 		}
-		io.Copy(&sent, r.Body)
-		w.WriteHeader(http.StatusCreated)
+	}
+}
+
+func TestAnswersOfThePeerKeepTheirMeaning(t *testing.T) {
+	for status, want := range map[int]*ocm.Error{
+		412: tree.ErrPrecondition, 423: tree.ErrLocked, 507: tree.ErrQuota, 413: tree.ErrTooLarge,
+		403: tree.ErrForbidden, 404: tree.ErrNotFound, 409: tree.ErrNoParent, 503: tree.ErrUnavailable, 429: tree.ErrUnavailable, 500: tree.ErrUnavailable,
+	} {
+		p := newPeer(t, func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == "PUT" {
+					w.Header().Set("Retry-After", "7")
+					w.WriteHeader(status)
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+		})
+		_, _, err := p.remote().Put(t.Context(), "x", strings.NewReader("x"), tree.PutOptions{Size: 1})
+		if !errors.Is(err, want) {
+			t.Errorf("%d: %v, want %v", status, err, want)
+		}
+	}
+}
+
+func TestConditionsArePassedOn(t *testing.T) {
+	p := newPeer(t, nil)
+	p.put(t, "a.txt", "a")
+	r := p.remote()
+	_, _, err := r.Put(t.Context(), "a.txt", strings.NewReader("b"), tree.PutOptions{Condition: tree.Condition{Match: `"other"`}, Size: 1})
+	if !errors.Is(err, tree.ErrPrecondition) {
+		t.Errorf("If-Match: %v", err)
+	}
+	_, _, err = r.Put(t.Context(), "a.txt", strings.NewReader("b"), tree.PutOptions{Condition: tree.Condition{NoneMatch: "*"}, Size: 1})
+	if !errors.Is(err, tree.ErrPrecondition) {
+		t.Errorf("If-None-Match: %v", err)
+	}
+	if got, _ := readAll(t, r, "a.txt"); got != "a" {
+		t.Errorf("%q", got)
+	}
+}
+
+// multistatus is a peer's answer to PROPFIND.
+func multistatus(hrefs ...string) string {
+	var b strings.Builder
+	b.WriteString(`<?xml version="1.0"?><d:multistatus xmlns:d="DAV:">`)
+	for i, h := range hrefs {
+		kind := ""
+		if i == 0 {
+			kind = "<d:collection/>"
+		}
+		fmt.Fprintf(&b, `<d:response><d:href>%s</d:href><d:propstat><d:prop><d:resourcetype>%s</d:resourcetype><d:getcontentlength>1</d:getcontentlength></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response>`, h, kind)
+	}
+	return b.String() + `</d:multistatus>`
+}
+
+// answering is a remote tree whose peer answers PROPFIND with a text.
+func answering(t *testing.T, body string) *tree.Remote {
+	return newPeer(t, func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusMultiStatus)
+			io.WriteString(w, body)
+		})
+	}).remote()
+}
+
+func TestNamesThatLeadOutOfTheShareAreNotListed(t *testing.T) {
+	r := answering(t, multistatus("/dav/id/", "/dav/id/good.txt", "/dav/id/", "/dav/other/x", "/dav/id/../x", "/dav/id/..%2Fx", "/dav/id/a%2Fb", "/dav/id/deep/er",
+		"https://elsewhere.example.org/dav/id/evil.txt", "//elsewhere.example.org/dav/id/evil", "/dav/idx", "/dav/id/%00", "/dav/id/%FF", "javascript:alert(1)", ""))
+	var names []string
+	for info, err := range r.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, info.Name)
+	}
+	if len(names) != 1 || names[0] != "good.txt" {
+		t.Errorf("listed %q", names)
+	}
+}
+
+func TestHostileListingsAreErrors(t *testing.T) {
+	for name, body := range map[string]string{
+		"no XML":          "hello",
+		"cut short":       `<?xml version="1.0"?><d:multistatus xmlns:d="DAV:"><d:response>`,
+		"deep":            `<?xml version="1.0"?>` + strings.Repeat("<a>", 100_000),
+		"of entities":     `<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><d:multistatus xmlns:d="DAV:">&a;</d:multistatus>`,
+		"of another root": `<?xml version="1.0"?><html/>`,
+	} {
+		r := answering(t, body)
+		if _, err := r.Stat(t.Context(), ""); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+func TestASingleFileIsReadWherePROPFINDIsNotKnown(t *testing.T) {
+	content := []byte("the whole file")
+	p := newPeer(t, func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != "GET" && r.Method != "HEAD" {
+				w.WriteHeader(http.StatusMethodNotAllowed)
+				return
+			}
+			http.ServeContent(w, r, "file", time.Unix(1, 0), bytes.NewReader(content))
+		})
 	})
-	tokens := 1
-	r := remoteAt(u, func(c *RemoteConfig) {
-		c.HTTP = &http.Client{Transport: &http.Transport{ExpectContinueTimeout: 5 * time.Second}}
-		c.Tokens = &TokenSource{Fetch: func(context.Context) (ocm.Secret, time.Time, error) {
-			tokens++
-			return ocm.Secret(fmt.Sprint("t", tokens)), time.Now().Add(time.Hour), nil
-		}}
-		c.Tokens.token, c.Tokens.expiry = "t1", time.Now().Add(time.Hour)
+	r := p.remote(func(c *tree.RemoteConfig) { c.File = true })
+	if info, err := r.Stat(t.Context(), ""); err != nil || info.Size != int64(len(content)) || info.Dir {
+		t.Errorf("%+v, %v", info, err)
+	}
+	if got, err := readAll(t, r, ""); err != nil || got != string(content) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestAvailabilityIsToldOnceAChange(t *testing.T) {
+	var down atomic.Bool
+	p := newPeer(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if down.Load() {
+				w.WriteHeader(http.StatusBadGateway)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
 	})
-	body := strings.Repeat("0123456789abcdef", 128<<10)
-	_, created, err := r.Put(t.Context(), "big", strings.NewReader(body), PutOptions{Size: int64(len(body))})
-	if err != nil || !created || sent.String() != body {
-		t.Errorf("created %v, %v; %d of %d bytes arrived", created, err, sent.Len(), len(body))
+	var mu sync.Mutex
+	var states []bool
+	r := p.remote(func(c *tree.RemoteConfig) {
+		c.OnState = func(ok bool, _ string) { mu.Lock(); states = append(states, ok); mu.Unlock() }
+	})
+	ask := func(times int) {
+		for range times {
+			r.Stat(t.Context(), "")
+			time.Sleep(2 * time.Millisecond) // past the listing's time
+		}
+	}
+	ask(3)
+	down.Store(true)
+	ask(3)
+	down.Store(false)
+	ask(3)
+	mu.Lock()
+	defer mu.Unlock()
+	if fmt.Sprint(states) != "[true false true]" {
+		t.Errorf("told %v", states)
+	}
+}
+
+func FuzzMultistatus(f *testing.F) {
+	f.Add(multistatus("/dav/id/", "/dav/id/a"))
+	f.Add(`<?xml version="1.0"?><multistatus xmlns="DAV:"><response><href>/dav/id</href><status>HTTP/1.1 404 Not Found</status></response></multistatus>`)
+	f.Fuzz(func(t *testing.T, body string) {
+		r := tree.NewRemote(tree.RemoteConfig{
+			HTTP:   &http.Client{Transport: saying(body)},
+			Root:   func(context.Context) (string, error) { return "http://peer.example.org/dav/id", nil },
+			Tokens: &tree.TokenSource{Fetch: func(context.Context) (ocm.Secret, time.Time, error) { return "x", time.Time{}, nil }},
+			Rights: tree.All,
+		})
+		for info, err := range r.List(t.Context(), "") {
+			if err != nil {
+				return
+			}
+			if clean, err := tree.Clean(info.Name); err != nil || clean != info.Name || strings.Contains(clean, "/") || clean == "" {
+				t.Fatalf("listed %q", info.Name)
+			}
+		}
+	})
+}
+
+// saying is a peer that answers everything with one multistatus.
+type saying string
+
+func (s saying) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{
+		StatusCode: http.StatusMultiStatus, Header: http.Header{}, Request: r,
+		Body: io.NopCloser(strings.NewReader(string(s))), ContentLength: -1, ProtoMajor: 1, ProtoMinor: 1,
+	}, nil
+}
+
+func BenchmarkRemoteRead(b *testing.B) {
+	p := newPeer(b, nil)
+	const n = 64 << 20
+	p.put(b, "big", strings.Repeat("x", n))
+	r := p.remote()
+	b.SetBytes(n)
+	for b.Loop() {
+		f, err := r.Open(b.Context(), "big")
+		if err != nil {
+			b.Fatal(err)
+		}
+		if m, err := io.Copy(io.Discard, f); err != nil || m != n {
+			b.Fatal(m, err)
+		}
+		f.Close()
 	}
 }

@@ -16,8 +16,11 @@ var errNotAll = errRefused.Saying("The share's server did not do this for everyt
 
 // Put uploads to the peer as body is read.
 func (r *Remote) Put(ctx context.Context, name string, body io.Reader, opt PutOptions) (Info, bool, error) {
-	if err := r.writable(name, r.cfg.File); err != nil {
+	if err := r.writable(name, true); err != nil {
 		return Info{}, false, err
+	}
+	if name == "" && !r.cfg.File {
+		return Info{}, false, ErrIsFolder
 	}
 	src := &source{body: body, size: opt.Size}
 	defer src.revoke()
@@ -53,6 +56,9 @@ func (r *Remote) Put(ctx context.Context, name string, body io.Reader, opt PutOp
 	r.cache.changed(name)
 	if failure := src.failure(); err != nil && failure != nil {
 		return Info{}, false, failure // ours, not the peer's
+	}
+	if refusal, ok := errors.AsType[*answerError](err); ok && refusal.status == http.StatusMethodNotAllowed {
+		return Info{}, false, ErrIsFolder.With(err) // RFC 4918 §9.7.2
 	}
 	if err != nil {
 		return Info{}, false, r.done(err)
