@@ -244,7 +244,9 @@ func (o *Outbox) Run(ctx context.Context) error {
 // launch starts every delivery that may start now and tells how long to wait
 // for the next.
 func (o *Outbox) launch(ctx context.Context, flights *sync.WaitGroup) (time.Duration, error) {
-	due, err := o.due(ctx)
+	// One time for both questions below: what is not due yet is the next.
+	now := o.now()
+	due, err := o.due(ctx, now)
 	if err != nil {
 		return 0, err
 	}
@@ -268,7 +270,7 @@ func (o *Outbox) launch(ctx context.Context, flights *sync.WaitGroup) (time.Dura
 	}
 	var next int64
 	err = o.db.Read.NewSelect().Model((*Row)(nil)).ColumnExpr("COALESCE(MIN(next_at), 0)").
-		Where("state = ?", Pending).Where("next_at > ?", o.now().UnixMilli()).Scan(ctx, &next)
+		Where("state = ?", Pending).Where("next_at > ?", now.UnixMilli()).Scan(ctx, &next)
 	if err != nil {
 		return 0, err
 	}
@@ -282,11 +284,11 @@ func (o *Outbox) launch(ctx context.Context, flights *sync.WaitGroup) (time.Dura
 // due selects the first waiting message of every order key, a few per peer so
 // that one peer's backlog does not hide the others'. A dead message holds back
 // those behind it.
-func (o *Outbox) due(ctx context.Context) ([]Row, error) {
+func (o *Outbox) due(ctx context.Context, now time.Time) ([]Row, error) {
 	heads := o.db.Read.NewSelect().Model((*Row)(nil)).
 		ColumnExpr("?TableAlias.id").
 		ColumnExpr("ROW_NUMBER() OVER (PARTITION BY peer_host ORDER BY next_at, id) AS place").
-		Where("state = ?", Pending).Where("next_at <= ?", o.now().UnixMilli()).
+		Where("state = ?", Pending).Where("next_at <= ?", now.UnixMilli()).
 		Where("NOT EXISTS (SELECT 1 FROM outbox AS earlier WHERE earlier.order_key = ?TableAlias.order_key AND earlier.id < ?TableAlias.id)")
 	var rows []Row
 	err := o.db.Read.NewSelect().Model(&rows).
