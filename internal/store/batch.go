@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
+	"runtime/debug"
 
 	"github.com/uptrace/bun"
 )
@@ -50,6 +52,16 @@ func (db *DB) runBatches() {
 	}
 }
 
+// guarded runs fn; a panic is the fault of its caller alone.
+func guarded(ctx context.Context, tx bun.Tx, fn func(ctx context.Context, tx bun.Tx) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic in a batched write: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return fn(ctx, tx)
+}
+
 func (db *DB) runBatch(group []batched) {
 	results := make([]error, len(group))
 	err := db.Tx(context.Background(), func(ctx context.Context, tx bun.Tx) error {
@@ -58,7 +70,7 @@ func (db *DB) runBatch(group []batched) {
 				return err
 			}
 			if results[i] = b.ctx.Err(); results[i] == nil {
-				results[i] = b.fn(ctx, tx)
+				results[i] = guarded(ctx, tx, b.fn)
 			}
 			if results[i] != nil {
 				if _, err := tx.ExecContext(ctx, "ROLLBACK TO one"); err != nil {

@@ -1,0 +1,167 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/uptrace/bun"
+)
+
+func open(t *testing.T, path string) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+type setting struct {
+	bun.BaseModel `bun:"table:settings"`
+
+	Name  string `bun:",pk"`
+	Value string
+}
+
+func set(name string) func(ctx context.Context, tx bun.Tx) error {
+	return func(ctx context.Context, tx bun.Tx) error {
+		_, err := tx.NewInsert().Model(&setting{Name: name}).Exec(ctx)
+		return err
+	}
+}
+
+func count(t *testing.T, db *DB) int64 {
+	t.Helper()
+	n, err := db.Read.NewSelect().Model((*setting)(nil)).Count(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestADatabaseIsOpenedAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a dir with #, ? and %", "weft.db")
+	db, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Tx(t.Context(), set("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, open(t, path)); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+func TestABatchKeepsWhatSucceedsAndUndoesWhatFails(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "weft.db"))
+	bad := errors.New("bad")
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	var wg sync.WaitGroup
+	for i := range 300 {
+		wg.Go(func() {
+			name := fmt.Sprint("row ", i)
+			switch i % 4 {
+			case 0:
+				if err := db.Batch(t.Context(), set(name)); err != nil {
+					t.Error(err)
+				}
+			case 1:
+				err := db.Batch(t.Context(), func(ctx context.Context, tx bun.Tx) error {
+					return errors.Join(set(name)(ctx, tx), bad)
+				})
+				if !errors.Is(err, bad) {
+					t.Errorf("a failing one: %v", err)
+				}
+			case 2:
+				err := db.Batch(t.Context(), func(ctx context.Context, tx bun.Tx) error {
+					if err := set(name)(ctx, tx); err != nil {
+						return err
+					}
+					panic("oops")
+				})
+				if err == nil || !strings.Contains(err.Error(), "oops") {
+					t.Errorf("a panicking one: %v", err)
+				}
+			case 3:
+				if err := db.Batch(cancelled, set(name)); !errors.Is(err, context.Canceled) {
+					t.Errorf("a cancelled one: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := count(t, db); n != 75 {
+		t.Errorf("%d rows, want 75", n)
+	}
+}
+
+func TestTwoProgramsWriteOneDatabase(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weft.db")
+	a, b := open(t, path), open(t, path)
+	var wg sync.WaitGroup
+	for i := range 50 {
+		for name, db := range map[string]*DB{"a": a, "b": b} {
+			wg.Go(func() {
+				if err := db.Tx(t.Context(), set(fmt.Sprint(name, i))); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	if n := count(t, a); n != 100 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+func TestConflictsAreKnown(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "weft.db"))
+	if err := db.Tx(t.Context(), set("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Tx(t.Context(), set("x")); !IsConflict(err) {
+		t.Errorf("%v", err)
+	}
+	if IsConflict(nil) || IsConflict(errors.New("x")) || IsFull(nil) {
+		t.Error("what is no conflict is one")
+	}
+}
+
+func TestBelowIsWhatLiesBelow(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "weft.db"))
+	for _, name := range []string{"a", "a/b", "a/b/c", "a b", "a-b", "a0", "ab", "b/a", "A/b", "a%/x", "a_/x"} {
+		if err := db.Tx(t.Context(), set(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cond, args := Below("name", "a")
+	var names []string
+	if err := db.Read.NewSelect().Model((*setting)(nil)).Column("name").Where(cond, args...).Order("name").Scan(t.Context(), &names); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Join(names, " ") != "a/b a/b/c" {
+		t.Errorf("%q", names)
+	}
+	if got := Rebase("a/b/c", "a", "x/y"); got != "x/y/b/c" {
+		t.Error(got)
+	}
+}
+
+func TestTimes(t *testing.T) {
+	now := time.UnixMilli(1_800_000_000_123)
+	if !Time(Millis(now)).Equal(now) || Millis(time.Time{}) != 0 || !Time(0).IsZero() {
+		t.Error("times do not come back")
+	}
+}
