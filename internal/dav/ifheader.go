@@ -275,12 +275,6 @@ func sameHost(a, b string) bool {
 	return plain(a) == plain(b)
 }
 
-// require checks If-Match and If-None-Match for methods whose tree operation
-// does not.
-func require(r *http.Request, info tree.Info, exists bool) error {
-	return condition(r).Check(info, exists)
-}
-
 // depth reads the Depth header; absent is what the method takes as its default.
 func depth(r *http.Request, absent Depth) (Depth, error) {
 	switch strings.ToLower(strings.TrimSpace(r.Header.Get("Depth"))) {

@@ -148,16 +148,25 @@ func (s *Service) grant(ctx context.Context, id string, credential ocm.Secret) (
 	if strings.Count(credential.Reveal(), ".") == 2 {
 		return s.grantToken(ctx, id, credential)
 	}
-	o, err := get[Outgoing](ctx, s.DB.Read, "secret_hash = ?", hash(credential))
-	switch {
-	case errors.Is(err, ErrNoShare):
-		return nil, ErrNoAccess
-	case err != nil:
-		return nil, err
-	case id != "" && id != o.ID, !o.Live(s.Now()):
-		return nil, ErrNoAccess
-	case o.MustExchange:
+	o, err := s.live(ctx, id, "secret_hash = ?", hash(credential))
+	if err == nil && o.MustExchange {
 		return nil, ErrExchange
+	}
+	return o, err
+}
+
+// live finds a share that gives access now; one that does not exist, has ended
+// or is not the one asked for looks the same to who asks.
+func (s *Service) live(ctx context.Context, id, where, arg string) (*Outgoing, error) {
+	o, err := get[Outgoing](ctx, s.DB.Read, where, arg)
+	if errors.Is(err, ErrNoShare) {
+		return nil, ErrNoAccess
+	}
+	if err != nil {
+		return nil, err
+	}
+	if id != "" && id != o.ID || !o.Live(s.Now()) {
+		return nil, ErrNoAccess
 	}
 	return o, nil
 }
@@ -174,16 +183,7 @@ func (s *Service) grantToken(ctx context.Context, id string, token ocm.Secret) (
 	if err := claims.ValidateWithLeeway(jwt.Expected{Issuer: s.Origin, Time: s.Now()}, 0); err != nil {
 		return nil, ErrNoAccess.With(err)
 	}
-	o, err := get[Outgoing](ctx, s.DB.Read, "id = ?", claims.ClientID)
-	switch {
-	case errors.Is(err, ErrNoShare):
-		return nil, ErrNoAccess
-	case err != nil:
-		return nil, err
-	case id != "" && id != o.ID, !o.Live(s.Now()):
-		return nil, ErrNoAccess
-	}
-	return o, nil
+	return s.live(ctx, id, "id = ?", claims.ClientID)
 }
 
 // BaseName is the last element of the shared path, by which a file share may
