@@ -13,6 +13,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/config"
 	"github.com/weft-mesh/weft/internal/server"
+	"github.com/weft-mesh/weft/internal/store"
 )
 
 // where are the flags of commands that work on a data directory.
@@ -67,7 +68,7 @@ func (c *serveCmd) Run(ctx context.Context, io IO) error {
 		return err
 	}
 	if err := conf.Prepare(); err != nil {
-		return err
+		return roomFor(err)
 	}
 	ln, err := listen(conf.Listen)
 	if err != nil {
@@ -104,11 +105,16 @@ func listen(addr string) (net.Listener, error) {
 
 // explain adds what to do to the faults of a start.
 func explain(err error) error {
-	switch {
-	case errors.Is(err, syscall.ENOSPC):
-		return fmt.Errorf("%w. The disk is full: make room, then start again", err)
-	case errors.Is(err, os.ErrPermission):
+	if errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("%w. Give the data directory to the user that runs the server (chown -R)", err)
+	}
+	return roomFor(err)
+}
+
+// roomFor adds what to do to the fault of a full disk.
+func roomFor(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || store.IsFull(err) {
+		return fmt.Errorf("%w. The disk is full: make room, then start again", err)
 	}
 	return err
 }

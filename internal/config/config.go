@@ -306,7 +306,12 @@ func (c *Config) Prepare() error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return os.WriteFile(path, c.document(), 0o600)
+	// Beside and renamed: half a file would be read at the next start.
+	if err := os.WriteFile(path+".new", c.document(), 0o600); err != nil {
+		os.Remove(path + ".new")
+		return fmt.Errorf("the configuration file cannot be written: %w", err)
+	}
+	return os.Rename(path+".new", path)
 }
 
 // Origin is the public origin, without a trailing slash.
