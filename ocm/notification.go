@@ -28,6 +28,8 @@ type Notification struct {
 	Message      string
 	ProviderID   string   // "" where Type is not about a share
 	Permissions  []string // all that hold from now on; SHARE_CHANGE_PERMISSION only
+	UserID       string   // of the senderDomain; USER_REMOVED only
+	GroupID      string   // of the senderDomain; GROUP_REMOVED only
 }
 
 // aboutShare are the types that name a share by its providerId; known are all
@@ -43,8 +45,10 @@ type notificationWire struct {
 	ResourceType string `json:"resourceType,omitempty"`
 	ShareType    string `json:"shareType,omitempty"`
 	Notification struct {
-		Message string    `json:"message,omitempty"`
-		File    *fileWire `json:"file,omitempty"`
+		Message string     `json:"message,omitempty"`
+		File    *fileWire  `json:"file,omitempty"`
+		User    *userWire  `json:"user,omitempty"`
+		Group   *groupWire `json:"group,omitempty"`
 	} `json:"notification"`
 }
 
@@ -53,12 +57,26 @@ type fileWire struct {
 	Permissions []string `json:"permissions,omitempty"`
 }
 
+type userWire struct {
+	UserID string `json:"userId"`
+}
+
+type groupWire struct {
+	GroupID string `json:"groupId"`
+}
+
 // MarshalJSON writes the form of OCM 1.5; the key is `file` for folders too.
 func (n Notification) MarshalJSON() ([]byte, error) {
 	w := notificationWire{Type: n.Type, SenderDomain: string(n.SenderDomain), ResourceType: n.ResourceType, ShareType: n.ShareType}
 	w.Notification.Message = n.Message
 	if n.ProviderID != "" || len(n.Permissions) > 0 {
 		w.Notification.File = &fileWire{n.ProviderID, n.Permissions}
+	}
+	if n.UserID != "" {
+		w.Notification.User = &userWire{n.UserID}
+	}
+	if n.GroupID != "" {
+		w.Notification.Group = &groupWire{n.GroupID}
 	}
 	return json.Marshal(w)
 }
@@ -94,11 +112,19 @@ func ReadNotification(b []byte) (*Notification, error) {
 	file := reader{nil, "notification.file.", &faults}
 	if inner, ok := r.sub("notification"); ok {
 		n.Message = inner.prose("message", maxProse)
+		if n.Type == UserRemoved {
+			n.UserID = readRemoved(inner, "user", "userId", n.SenderDomain)
+		}
+		if n.Type == GroupRemoved {
+			n.GroupID = readRemoved(inner, "group", "groupId", n.SenderDomain)
+		}
 		if f, ok := inner.sub("file"); ok {
 			file = f
 		} else if f, ok := inner.sub("folder"); ok {
 			file = f
 		}
+	} else if n.Type == UserRemoved || n.Type == GroupRemoved {
+		r.fault("notification", "is required")
 	}
 	switch {
 	case !file.has("providerId") && r.has("providerId"):
@@ -117,4 +143,18 @@ func ReadNotification(b []byte) (*Notification, error) {
 		return nil, invalid(faults)
 	}
 	return n, nil
+}
+
+// readRemoved reads who was removed, with or without the host behind it.
+func readRemoved(r reader, object, member string, host Host) string {
+	sub, ok := r.sub(object)
+	if !ok {
+		r.fault(object, "is required")
+		return ""
+	}
+	id := sub.required(member, maxAddress)
+	if a, err := ReadAddress(id + "@" + string(host)); err == nil {
+		return a.Identifier
+	}
+	return id
 }

@@ -88,6 +88,33 @@ func (c *Client) Exchange(ctx context.Context, d *ocm.Discovery, code ocm.Secret
 	return answer, nil
 }
 
+// AcceptInvite tells the Invite Sender's server that one of our people accepts
+// its invite, and gives the Invite Sender (OCM 1.5, Invite Flow). Failures are
+// *PeerError; one with a Status of 200 says that the answer cannot be read,
+// though the invite is accepted.
+func (c *Client) AcceptInvite(ctx context.Context, d *ocm.Discovery, a ocm.InviteAcceptance, provider ocm.Host) (*ocm.InviteParty, error) {
+	const op = "accept the invite of"
+	body, err := json.Marshal(a)
+	if err != nil {
+		return nil, fmt.Errorf("write the acceptance: %w", err)
+	}
+	answer, err := c.post(ctx, op, d, d.URL("/invite-accepted"), "application/json", body)
+	if err != nil {
+		return nil, err
+	}
+	party, err := ocm.ReadInviteParty(answer, provider)
+	if err != nil {
+		return nil, &PeerError{Op: op, Host: provider, Status: http.StatusOK, Err: err}
+	}
+	return party, nil
+}
+
+// FetchDirectory fetches the signed list of a Directory Service; package
+// ocm/directory verifies it. Failures are *PeerError.
+func (c *Client) FetchDirectory(ctx context.Context, uri string) ([]byte, error) {
+	return c.get(ctx, "fetch the directory of", uri, maxDirectory)
+}
+
 // FetchKeys fetches the JWK Set at uri (OCM 1.5, HTTP Message Signatures).
 // Failures are *PeerError.
 func (c *Client) FetchKeys(ctx context.Context, uri string) ([]byte, error) {

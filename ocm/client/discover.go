@@ -12,6 +12,7 @@ import (
 const (
 	maxDiscovery = ocm.MaxDocument
 	maxKeys      = 64 << 10
+	maxDirectory = 3 * ocm.MaxBody / 2
 	maxSchemes   = 4096
 )
 
