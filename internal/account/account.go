@@ -167,6 +167,23 @@ func (a *Accounts) List(ctx context.Context) ([]User, error) {
 	return users, err
 }
 
+// minSearch is how much of a name has to be typed before people are suggested.
+const minSearch = 2 // characters
+
+// Search lists users whose name or display name begins with text, at most
+// limit. Less than two characters find nobody: nobody is to page through all.
+func (a *Accounts) Search(ctx context.Context, text string, limit int64) ([]User, error) {
+	if utf8.RuneCountInString(text) < minSearch {
+		return nil, nil
+	}
+	begins := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(nameKey(text)) + "%"
+	var users []User
+	err := a.db.Read.NewSelect().Model(&users).
+		Where(`name_key LIKE ? ESCAPE '\' OR LOWER(display_name) LIKE ? ESCAPE '\'`, begins, begins).
+		Order("name_key").Limit(limit).Scan(ctx)
+	return users, err
+}
+
 // SetPassword gives a user another password and ends all sessions; app
 // passwords stay.
 func (a *Accounts) SetPassword(ctx context.Context, id string, p ocm.Secret) error {

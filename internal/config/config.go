@@ -80,12 +80,20 @@ type Limits struct {
 
 // Federation is how this server deals with others.
 type Federation struct {
+	Mode              string        `koanf:"mode"`
+	MustInvite        bool          `koanf:"must_invite"`
+	Quarantine        bool          `koanf:"quarantine_strangers"`
 	MustUseHTTPSig    bool          `koanf:"must_use_http_sig"`
 	MustExchangeToken bool          `koanf:"must_exchange_token"`
 	AllowUnsigned     bool          `koanf:"allow_unsigned"`
+	ApproveKeys       bool          `koanf:"approve_keys"`
 	LegacyDiscovery   bool          `koanf:"legacy_discovery"`
 	SignatureMaxAge   time.Duration `koanf:"signature_max_age"`
 	SignatureMaxAhead time.Duration `koanf:"signature_max_ahead"`
+	InviteLife        time.Duration `koanf:"invite_life"`
+	Pseudonyms        bool          `koanf:"pseudonyms"`
+	DirectoryRefresh  time.Duration `koanf:"directory_refresh"`
+	ExplainFor        time.Duration `koanf:"explain_for"`
 }
 
 // Delivery is how hard the outbox tries.
@@ -105,8 +113,9 @@ func Default() *Config {
 			AddressRate: 200, AddressBurst: 2000, PeerRate: 50, PeerBurst: 500, UserRate: 200, UserBurst: 2000,
 		},
 		Federation: Federation{
-			AllowUnsigned: true, LegacyDiscovery: true,
+			Mode: "open", AllowUnsigned: true, LegacyDiscovery: true,
 			SignatureMaxAge: 5 * time.Minute, SignatureMaxAhead: 30 * time.Second,
+			InviteLife: 30 * 24 * time.Hour, DirectoryRefresh: time.Hour, ExplainFor: 7 * 24 * time.Hour,
 		},
 		Delivery: Delivery{FirstRetry: 2 * time.Second, MaxRetry: 4 * time.Hour, GiveUpAfter: 72 * time.Hour},
 	}
@@ -272,10 +281,14 @@ func (c *Config) Check() error {
 		"limits.header_timeout": c.Limits.HeaderTimeout, "limits.stall_timeout": c.Limits.StallTimeout,
 		"federation.signature_max_age": c.Federation.SignatureMaxAge, "delivery.first_retry": c.Delivery.FirstRetry,
 		"delivery.max_retry": c.Delivery.MaxRetry, "delivery.give_up_after": c.Delivery.GiveUpAfter,
+		"federation.invite_life": c.Federation.InviteLife, "federation.directory_refresh": c.Federation.DirectoryRefresh,
 	} {
 		if d <= 0 {
 			return fmt.Errorf("%s in %s must be longer than nothing, such as \"30s\"", key, at)
 		}
+	}
+	if !slices.Contains([]string{"open", "allowlist", "directory"}, c.Federation.Mode) {
+		return fmt.Errorf("federation.mode = %q in %s must be open, allowlist or directory", c.Federation.Mode, at)
 	}
 	if c.Limits.MaxBody < 16<<10 {
 		return fmt.Errorf("limits.max_body in %s must be at least 16384 bytes", at)

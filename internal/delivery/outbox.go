@@ -204,7 +204,8 @@ func (o *Outbox) Resend(ctx context.Context, id string) error {
 		}
 		now := o.now().UnixMilli()
 		_, err = tx.NewUpdate().Model((*Row)(nil)).Where("id = ?", id).
-			Set("state = ?", Pending).Set("next_at = ?", now).Set("created_at = ?", now).Set("updated_at = ?", now).Exec(ctx)
+			Set("state = ?", Pending).Set("next_at = ?", now).Set("created_at = ?", now).Set("updated_at = ?", now).
+			Set("last_error = ''").Exec(ctx)
 		if err != nil || r.State != Dead {
 			return err
 		}

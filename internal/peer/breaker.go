@@ -36,6 +36,7 @@ type breaker struct {
 	next     http.RoundTripper
 	now      func() time.Time
 	cooldown time.Duration
+	heard    func(host string, err error, at time.Time) // of every outcome that says something of the host
 
 	mu    sync.Mutex
 	hosts *lru.Cache[string, *circuit]
@@ -54,12 +55,12 @@ type circuit struct {
 	reason error
 }
 
-func newBreaker(next http.RoundTripper, now func() time.Time, cooldown time.Duration) *breaker {
+func newBreaker(next http.RoundTripper, now func() time.Time, cooldown time.Duration, heard func(string, error, time.Time)) *breaker {
 	hosts, err := lru.New[string, *circuit](maxHosts)
 	if err != nil {
 		panic(err) // the size is a positive constant
 	}
-	return &breaker{next: next, now: now, cooldown: cooldown, hosts: hosts}
+	return &breaker{next: next, now: now, cooldown: cooldown, heard: heard, hosts: hosts}
 }
 
 func (b *breaker) circuit(host string) *circuit {
@@ -93,7 +94,8 @@ func blamesPeer(err error) bool {
 }
 
 func (b *breaker) RoundTrip(r *http.Request) (*http.Response, error) {
-	c := b.circuit(strings.ToLower(r.URL.Host))
+	host := strings.ToLower(r.URL.Host)
+	c := b.circuit(host)
 	refuse := func(err error) (*http.Response, error) {
 		if r.Body != nil {
 			r.Body.Close()
@@ -101,7 +103,7 @@ func (b *breaker) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if c.gate.State() == gobreaker.StateOpen {
-		return refuse(b.open(c, r.URL.Host))
+		return refuse(b.open(c, host))
 	}
 	streams := r.Body != nil && r.Body != http.NoBody && r.GetBody == nil
 	if !streams {
@@ -114,12 +116,15 @@ func (b *breaker) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	report, err := c.gate.Allow()
 	if err != nil {
-		return refuse(b.open(c, r.URL.Host))
+		return refuse(b.open(c, host))
 	}
 	var once sync.Once
 	done := func(err error) {
 		once.Do(func() {
 			c.note(err, b.now())
+			if err == nil || blamesPeer(err) {
+				b.heard(host, err, b.now())
+			}
 			report(err)
 		})
 	}

@@ -13,15 +13,25 @@ import (
 
 var (
 	errUnreachable = ocm.NewError(http.StatusServiceUnavailable, ocm.CodeKeyUnreachable, "the signer's keys cannot be fetched just now")
-	errUnknown     = ocm.NewError(http.StatusUnauthorized, ocm.CodeKeyUnknown, "the signer publishes no such key")
+	// Operators take hours: the peer is to come again until they have decided.
+	errWaiting = ocm.NewError(http.StatusServiceUnavailable, "KEY_NOT_APPROVED", "the signer's key waits for approval").RetryIn(time.Hour)
+	errUnknown = ocm.NewError(http.StatusUnauthorized, ocm.CodeKeyUnknown, "the signer publishes no such key")
 )
 
 // Keys gives the key by which host signs as kid (OCM 1.5, HTTP Message
 // Signatures): from its JWK Set, at most five minutes old, or a day while the
 // peer is down. A kid the set does not hold fetches it again, at most once a
-// minute. Fails with KEY_UNKNOWN (401), KEY_UNACCEPTABLE (401) or
-// KEY_UNREACHABLE (503).
+// minute. Fails with KEY_UNKNOWN (401), KEY_UNACCEPTABLE (401), KEY_UNREACHABLE
+// (503), or KEY_NOT_APPROVED (503) when the operator has to look at it first.
 func (p *Peers) Keys(ctx context.Context, host ocm.Host, kid string) (httpsig.Key, error) {
+	key, err := p.published(ctx, host, kid)
+	if err == nil {
+		err = p.approved(ctx, host, key)
+	}
+	return key, err
+}
+
+func (p *Peers) published(ctx context.Context, host ocm.Host, kid string) (httpsig.Key, error) {
 	d, err := p.Discover(ctx, host)
 	if err != nil {
 		return httpsig.Key{}, p.keyFailure(host, err)
@@ -88,10 +98,37 @@ func (p *Peers) fetchKeys(ctx context.Context, host ocm.Host, uri string, rec *r
 	for kid, why := range keys.Unfit() {
 		p.opt.Log.Info("a peer's key cannot be used", "peer", host, "kid", kid, "reason", why)
 	}
-	if p.opt.Memory != nil {
-		if err := p.opt.Memory.SaveKeys(ctx, host, raw, keys, now); err != nil {
-			p.opt.Log.Error("a peer's keys cannot be kept", "peer", host, "error", err)
+	changed, err := p.memory.saveKeys(ctx, host, raw, keys, now, p.opt.ApproveKeys)
+	if err != nil {
+		p.opt.Log.Error("a peer's keys cannot be kept", "peer", host, "error", err)
+	}
+	if len(changed) > 0 {
+		p.opt.Log.Warn("a peer has new keys", "peer", host, "kids", changed, "waiting for approval", p.opt.ApproveKeys)
+		if p.opt.Policy != nil {
+			p.opt.Policy.rules.Stale()
 		}
+	}
+	return nil
+}
+
+// approved fails for a key that waits for the operator, or that the operator
+// rejected.
+func (p *Peers) approved(ctx context.Context, host ocm.Host, key httpsig.Key) error {
+	if p.opt.Policy == nil {
+		return nil
+	}
+	set, err := p.opt.Policy.rules.Get(ctx)
+	if err != nil {
+		return err
+	}
+	if len(set.keys) == 0 {
+		return nil
+	}
+	switch set.keys[keyID{string(host), key.KID, key.Thumbprint()}] {
+	case KeyWaiting:
+		return errWaiting.Saying("the key %s of %s is new and waits for the operator: weft peer keys %s --approve %s", key.KID, host, host, key.KID)
+	case KeyRejected:
+		return ocm.NewError(http.StatusUnauthorized, ocm.CodeKeyUnacceptable, "the operator rejected the key "+key.KID)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"code.dny.dev/ssrf"
@@ -61,19 +62,26 @@ func newTransport(insecure bool) *http.Transport {
 	}
 }
 
-// door names us, keeps to https, and watches that transfers move.
+// door keeps to https and to policy, names us, and watches that transfers move.
 type door struct {
 	next     http.RoundTripper
 	insecure bool
 	stall    time.Duration
+	denied   func(ctx context.Context, host ocm.Host) bool
 }
 
 func (d *door) RoundTrip(r *http.Request) (*http.Response, error) {
+	var refusal error
 	if r.URL.Scheme != "https" && !d.insecure {
+		refusal = ErrPlain
+	} else if host := ocm.Host(strings.ToLower(r.URL.Host)); d.denied != nil && d.denied(r.Context(), host) {
+		refusal = ErrDenied.Saying("The operator of this server does not allow dealing with %s.", host)
+	}
+	if refusal != nil {
 		if r.Body != nil {
 			r.Body.Close()
 		}
-		return nil, ErrPlain
+		return nil, refusal
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	watch := time.AfterFunc(d.stall, func() { cancel(errStalled) })

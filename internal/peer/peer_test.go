@@ -1,23 +1,23 @@
 package peer
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
 	"github.com/weft-mesh/weft/ocm"
 	"github.com/weft-mesh/weft/ocm/client"
-	"github.com/weft-mesh/weft/ocm/httpsig"
 )
 
 func newPeers(t *testing.T, insecure bool, now func() time.Time) *Peers {
@@ -259,39 +259,16 @@ func TestKeysThatCannotBeHadAskToTryAgain(t *testing.T) {
 	}
 }
 
-// kept is a Memory in memory.
-type kept struct {
-	mu              sync.Mutex
-	discovery, jwks []byte
-	at, jwksAt      time.Time
-}
-
-func (k *kept) LoadPeer(context.Context, ocm.Host) ([]byte, time.Time, []byte, time.Time, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.discovery, k.at, k.jwks, k.jwksAt, nil
-}
-
-func (k *kept) SaveDiscovery(_ context.Context, _ ocm.Host, raw []byte, at time.Time) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.discovery, k.at = raw, at
-	return nil
-}
-
-func (k *kept) SaveKeys(_ context.Context, _ ocm.Host, raw []byte, _ httpsig.KeySet, at time.Time) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.jwks, k.jwksAt = raw, at
-	return nil
-}
-
 func TestWhatAPeerSaidIsRememberedAcrossARestart(t *testing.T) {
 	s := newSite(t)
-	memory := &kept{}
+	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "weft.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
 	start := func() *Peers {
 		calls := &client.Client{Plain: true}
-		p := New(Options{Insecure: true, Client: calls, Memory: memory})
+		p := New(Options{Insecure: true, Client: calls, DB: db})
 		calls.HTTP = p.HTTP()
 		return p
 	}

@@ -13,6 +13,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
 	"github.com/weft-mesh/weft/ocm/client"
 	"github.com/weft-mesh/weft/ocm/httpsig"
@@ -27,29 +28,25 @@ const (
 	lookupBudget   = 5 * time.Second
 )
 
-// Memory keeps what peers said across restarts. LoadPeer gives zero values for
-// a host it does not know.
-type Memory interface {
-	LoadPeer(ctx context.Context, host ocm.Host) (discovery []byte, at time.Time, jwks []byte, jwksAt time.Time, err error)
-	SaveDiscovery(ctx context.Context, host ocm.Host, raw []byte, at time.Time) error
-	SaveKeys(ctx context.Context, host ocm.Host, raw []byte, keys httpsig.KeySet, at time.Time) error
-}
-
 // Options are what Peers needs; zero values are as noted.
 type Options struct {
-	Insecure bool           // private addresses, plain http and self-signed certificates are fine
-	Memory   Memory         // nil: nothing is kept
-	Client   *client.Client // makes the calls, over Peers.HTTP
-	Now      func() time.Time
-	Log      *slog.Logger
-	Cooldown time.Duration // of a host that does not answer; 0: 10 s
+	Insecure    bool           // private addresses, plain http and self-signed certificates are fine
+	DB          *store.DB      // nil: nothing is kept
+	Policy      *Policy        // nil: every peer is dealt with
+	ApproveKeys bool           // a key that joins those of a peer waits for the operator
+	Client      *client.Client // makes the calls, over Peers.HTTP
+	Now         func() time.Time
+	Log         *slog.Logger
+	Cooldown    time.Duration // of a host that does not answer; 0: 10 s
 }
 
 // Peers is what this server knows of all others.
 type Peers struct {
 	opt     Options
+	memory  memory
 	http    *http.Client
 	breaker *breaker
+	marks   marks
 	known   *lru.Cache[ocm.Host, *record]
 	flights singleflight.Group
 }
@@ -87,11 +84,15 @@ func New(opt Options) *Peers {
 	if err != nil {
 		panic(err) // the size is a positive constant
 	}
-	way := newBreaker(&door{newTransport(opt.Insecure), opt.Insecure, stallTimeout}, opt.Now, opt.Cooldown)
-	return &Peers{
-		opt: opt, breaker: way, known: known,
-		http: &http.Client{Transport: way, CheckRedirect: redirects(opt.Insecure)},
-	}
+	p := &Peers{opt: opt, memory: memory{opt.DB}, known: known}
+	way := &door{next: newTransport(opt.Insecure), insecure: opt.Insecure, stall: stallTimeout, denied: p.denied}
+	p.breaker = newBreaker(way, opt.Now, opt.Cooldown, p.marks.note)
+	p.http = &http.Client{Transport: p.breaker, CheckRedirect: redirects(opt.Insecure)}
+	return p
+}
+
+func (p *Peers) denied(ctx context.Context, host ocm.Host) bool {
+	return p.opt.Policy != nil && p.opt.Policy.denies(ctx, host)
 }
 
 // HTTP is the client through which everything goes out to peers.
@@ -102,8 +103,13 @@ func (p *Peers) Health(host ocm.Host) Health { return p.breaker.health(host) }
 
 // Discover gives what a peer says of itself, at most ten minutes old, or a day
 // while the peer is down. Failures are *client.PeerError and kept for fifteen
-// seconds.
+// seconds. Hosts that policy denies are not asked: ErrDenied.
 func (p *Peers) Discover(ctx context.Context, host ocm.Host) (*ocm.Discovery, error) {
+	if p.opt.Policy != nil {
+		if _, err := p.opt.Policy.Permit(ctx, host); err != nil {
+			return nil, &client.PeerError{Op: "discover", Host: host, Code: ErrDenied.Code, Temporary: !errors.Is(err, ErrDenied), Err: err}
+		}
+	}
 	rec := p.record(ctx, host)
 	rec.mu.Lock()
 	d, err, known := rec.currentDiscovery(p.opt.Now())
@@ -156,12 +162,32 @@ func (p *Peers) lookUp(ctx context.Context, host ocm.Host, rec *record) error {
 		p.opt.Log.Info("a peer cannot be discovered", "peer", host, "error", err)
 		return err
 	}
-	if p.opt.Memory != nil {
-		if err := p.opt.Memory.SaveDiscovery(ctx, host, raw, now); err != nil {
-			p.opt.Log.Error("a discovery document cannot be kept", "peer", host, "error", err)
-		}
+	if err := p.memory.saveDiscovery(ctx, host, raw, now); err != nil {
+		p.opt.Log.Error("a discovery document cannot be kept", "peer", host, "error", err)
 	}
 	return nil
+}
+
+// Refresh asks a peer anew what it is and which keys it has, whatever policy
+// says: operators look before they decide.
+func (p *Peers) Refresh(ctx context.Context, host ocm.Host) error {
+	rec := p.record(ctx, host)
+	_, err := p.alone(ctx, "discovery "+string(host), func(ctx context.Context) (any, error) {
+		return nil, p.lookUp(ctx, host, rec)
+	})
+	if err != nil {
+		return err
+	}
+	rec.mu.Lock()
+	d := rec.discovery
+	rec.mu.Unlock()
+	if !d.HasCapability(ocm.CapHTTPSig) || d.JWKSURI == "" {
+		return nil
+	}
+	_, err = p.alone(ctx, "keys "+string(host), func(ctx context.Context) (any, error) {
+		return nil, p.fetchKeys(ctx, host, d.JWKSURI, rec)
+	})
+	return err
 }
 
 // record finds what is known of a host, from the memory the first time.
@@ -175,20 +201,20 @@ func (p *Peers) record(ctx context.Context, host ocm.Host) *record {
 	}
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	if rec.loaded || p.opt.Memory == nil {
+	if rec.loaded {
 		return rec
 	}
-	discovery, at, jwks, jwksAt, err := p.opt.Memory.LoadPeer(ctx, host)
+	row, err := p.memory.load(ctx, host)
 	if err != nil {
 		p.opt.Log.Error("what is known of a peer cannot be loaded", "peer", host, "error", err)
 		return rec
 	}
 	rec.loaded = true
-	if d, err := ocm.ReadDiscovery(discovery); err == nil {
-		rec.discovery, rec.discoveryAt = d, at
+	if d, err := ocm.ReadDiscovery([]byte(row.Discovery)); err == nil {
+		rec.discovery, rec.discoveryAt = d, store.Time(row.DiscoveredAt)
 	}
-	if keys, err := httpsig.ReadJWKS(jwks); err == nil {
-		rec.keys, rec.keysAt = keys, jwksAt
+	if keys, err := httpsig.ReadJWKS([]byte(row.JWKS)); err == nil {
+		rec.keys, rec.keysAt = keys, store.Time(row.JWKSAt)
 	}
 	return rec
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/contact"
 	"github.com/weft-mesh/weft/ocm"
 )
 
@@ -25,8 +26,14 @@ func (s *Server) newAPI() http.Handler {
 	s.apiSession(api)
 	s.apiFiles(api)
 	s.apiShares(api)
+	s.apiInvites(api)
+	s.apiContacts(api)
+	s.apiPeers(api)
 	s.apiOutbox(api)
 	mux.HandleFunc("/api/v1/content/", s.content)
+	mux.HandleFunc("GET /api/v1/contacts.json", s.exportContacts(contact.WriteJSContact, typeJSContact, "contacts.json"))
+	mux.HandleFunc("GET /api/v1/contacts.vcf", s.exportContacts(contact.WriteVCard, typeVCard, "contacts.vcf"))
+	mux.HandleFunc("POST /api/v1/contacts/import", s.importContacts)
 	mux.HandleFunc("/api/v1/", func(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, ocm.NewError(http.StatusNotFound, "NO_SUCH_ENDPOINT", "There is no "+r.Method+" "+r.URL.Path+"; /api/v1/openapi.json lists what there is."))
 	})

@@ -46,8 +46,8 @@ type receivedShare struct {
 	ShareType        string   `json:"shareType" enum:"user,group"`
 	ResourceType     string   `json:"resourceType" enum:"file,folder"`
 	Permissions      []string `json:"permissions"`
-	State            string   `json:"state" enum:"pending,accepted,declined,left,ended"`
-	Reason           string   `json:"reason,omitempty" doc:"why it ended"`
+	State            string   `json:"state" enum:"pending,quarantined,accepted,declined,left,ended" doc:"quarantined: pending, apart from the others"`
+	Reason           string   `json:"reason,omitempty" doc:"why it ended, or is in quarantine"`
 	Path             string   `json:"path,omitempty" doc:"where it stands among the files, once accepted"`
 	ExpiresAt        string   `json:"expiresAt,omitempty" format:"date-time"`
 	CreatedAt        string   `json:"createdAt" format:"date-time"`
@@ -67,6 +67,9 @@ func showReceived(r sharing.Received, now time.Time) receivedShare {
 			out.Reason = "expired"
 		}
 		return out
+	}
+	if r.MemberState == sharing.MemberPending && r.Quarantine != "" {
+		out.State, out.Reason = "quarantined", r.Quarantine
 	}
 	if r.MemberState == sharing.MemberAccepted {
 		out.Path = tree.Join(tree.SharedDir, r.MountName)
@@ -161,6 +164,17 @@ func (s *Server) apiShares(api huma.API) {
 	})
 	huma.Register(api, operation("POST", "/received/{id}/decline", "decline", "Decline a share"), func(ctx context.Context, in *byID) (*none, error) {
 		return nil, failing(ctx, s.Sharing.Decline(ctx, asking(ctx).ID, in.ID))
+	})
+	huma.Register(api, operation("POST", "/received/{id}/block", "block", "Give a share back and let no other of its sender arrive"), func(ctx context.Context, in *byID) (*none, error) {
+		return nil, failing(ctx, s.Sharing.Block(ctx, asking(ctx).ID, in.ID))
+	})
+	huma.Register(api, operation("POST", "/received/{id}/report", "report", "Tell the operator of a share that should not have come"), func(ctx context.Context, in *struct {
+		ID   string `path:"id" maxLength:"64"`
+		Body struct {
+			Message string `json:"message,omitempty" maxLength:"4096"`
+		}
+	}) (*none, error) {
+		return nil, failing(ctx, s.Sharing.Report(ctx, asking(ctx).ID, in.ID, in.Body.Message))
 	})
 	huma.Register(api, operation("POST", "/received/{id}/leave", "leave", "Give an accepted share back"), func(ctx context.Context, in *byID) (*none, error) {
 		return nil, failing(ctx, s.Sharing.Leave(ctx, asking(ctx).ID, in.ID))

@@ -19,7 +19,9 @@ import (
 
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/config"
+	"github.com/weft-mesh/weft/internal/contact"
 	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/explain"
 	"github.com/weft-mesh/weft/internal/home"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/seal"
@@ -32,13 +34,17 @@ import (
 
 // Server is one running Weft.
 type Server struct {
-	Self     ocm.Host
-	DB       *store.DB
-	Accounts *account.Accounts
-	Homes    *home.Homes
-	Peers    *peer.Peers
-	Outbox   *delivery.Outbox
-	Sharing  *sharing.Service
+	Self        ocm.Host
+	DB          *store.DB
+	Accounts    *account.Accounts
+	Homes       *home.Homes
+	Policy      *peer.Policy
+	Peers       *peer.Peers
+	Outbox      *delivery.Outbox
+	Directories *contact.Directories
+	Contacts    *contact.Service
+	Sharing     *sharing.Service
+	Decisions   *explain.Keeper
 
 	conf     *config.Config
 	origin   string
@@ -51,7 +57,7 @@ type Server struct {
 	api      http.Handler
 	handler  http.Handler
 
-	byAddress, byPeerAddress, byPeer, byUser, byFailure *limiter
+	byAddress, byPeerAddress, byPeer, byUser, byFailure, byLook *limiter
 
 	crossOrigin http.CrossOriginProtection
 	stopping    atomic.Bool
@@ -95,16 +101,30 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 		Attached: &home.Attached{DB: s.DB, Now: s.now},
 	}
 	calls := &client.Client{Signer: s.keys.Current(), Self: s.Self, Plain: conf.Insecure}
-	s.Peers = peer.New(peer.Options{Insecure: conf.Insecure, Memory: peerMemory{s.DB}, Client: calls, Now: s.now, Log: s.log})
+	f := conf.Federation
+	s.Directories = contact.NewDirectories(s.DB, calls, s.now, s.log, f.DirectoryRefresh, conf.Insecure)
+	s.Policy = peer.NewPolicy(s.DB, s.now, s.Self, peer.Defaults{
+		Mode: peer.Mode(f.Mode), MustSign: f.MustUseHTTPSig, MustExchange: f.MustExchangeToken, MustInvite: f.MustInvite,
+	})
+	s.Policy.Members = s.Directories
+	s.Peers = peer.New(peer.Options{
+		Insecure: conf.Insecure, DB: s.DB, Policy: s.Policy, ApproveKeys: f.ApproveKeys, Client: calls, Now: s.now, Log: s.log,
+	})
 	calls.HTTP = s.Peers.HTTP()
+	s.Decisions = &explain.Keeper{DB: s.DB, Now: s.now, Log: s.log, Keep: f.ExplainFor}
 	s.Outbox = delivery.New(s.DB, box, s.now, s.log, delivery.Config{
 		FirstRetry: conf.Delivery.FirstRetry, MaxRetry: conf.Delivery.MaxRetry, GiveUpAfter: conf.Delivery.GiveUpAfter,
 	})
+	s.Contacts = &contact.Service{
+		DB: s.DB, Outbox: s.Outbox, Accounts: s.Accounts, Peers: s.Peers, Policy: s.Policy, Directories: s.Directories, Client: calls,
+		Now: s.now, Log: s.log, Self: s.Self, Origin: s.origin, InviteLife: f.InviteLife, Pseudonyms: f.Pseudonyms, AllowPlain: conf.Insecure,
+	}
+	s.Contacts.Start()
 	s.Sharing = &sharing.Service{
 		DB: s.DB, Outbox: s.Outbox, Accounts: s.Accounts, Peers: s.Peers, Client: calls, HTTP: s.Peers.HTTP(),
 		Files: s.Homes, Box: box, Now: s.now, Log: s.log, Self: s.Self, Origin: s.origin,
 		Key: s.keys.Private(), KeyID: s.keys.Current().KID,
-		Policy: sharing.Policy{MustExchange: conf.Federation.MustExchangeToken, AllowPlain: conf.Insecure},
+		Contacts: s.Contacts, Policy: s.Policy, Quarantine: f.Quarantine, AllowPlain: conf.Insecure,
 	}
 	s.Sharing.Start()
 	s.Homes.Followers = []home.Follower{s.Sharing}
@@ -115,6 +135,7 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	s.byPeer = newLimiter(l.PeerRate, l.PeerBurst)
 	s.byUser = newLimiter(l.UserRate, l.UserBurst)
 	s.byFailure = newLimiter(1, 20)
+	s.byLook = newLimiter(1, 30)
 	s.api = s.newAPI()
 	s.handler = s.build()
 	return s, nil
@@ -123,6 +144,11 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 // Close releases what New opened.
 func (s *Server) Close() error {
 	var errs []error
+	if s.Decisions != nil { // what the last requests left
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		errs = append(errs, s.Decisions.Run(ctx))
+	}
 	if s.Homes != nil {
 		errs = append(errs, s.Homes.Close())
 	}
@@ -177,6 +203,9 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	})
 	g.Go(func() error { return s.Outbox.Run(ctx) })
 	g.Go(func() error { return s.Sharing.Run(ctx) })
+	g.Go(func() error { return s.Directories.Run(ctx) })
+	g.Go(func() error { return s.Peers.Run(ctx) })
+	g.Go(func() error { return s.Decisions.Run(ctx) })
 	return g.Wait()
 }
 
@@ -216,6 +245,29 @@ func (s *Server) RemoveUser(ctx context.Context, id string) error {
 	}
 	s.Outbox.Wake()
 	return s.Homes.Remove(id)
+}
+
+// RemoveContact takes a contact out of someone's address book; with endShares
+// all shares with it end, and with tell its server hears that the person is gone
+// for it.
+func (s *Server) RemoveContact(ctx context.Context, user account.User, id string, endShares, tell bool) error {
+	err := s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		c, given, err := s.Contacts.Remove(ctx, tx, user, id, tell)
+		if err != nil {
+			return err
+		}
+		if endShares {
+			if err := s.Sharing.EndWith(ctx, tx, user.ID, c.Address); err != nil {
+				return err
+			}
+		}
+		if host := c.Host(); tell && host != "" && host != s.Self {
+			return s.Sharing.TellRemoved(ctx, tx, host, given)
+		}
+		return nil
+	})
+	s.Outbox.Wake()
+	return err
 }
 
 // RotateKey makes a new signing key and retires the others, which stay published

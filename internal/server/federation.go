@@ -11,6 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weft-mesh/weft/internal/contact"
+	"github.com/weft-mesh/weft/internal/explain"
+	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/sharing"
 	"github.com/weft-mesh/weft/ocm"
 	"github.com/weft-mesh/weft/ocm/httpsig"
@@ -18,7 +21,7 @@ import (
 
 // document is what this server says of itself (OCM 1.5, OCM API Discovery): only
 // what is switched on and works.
-func (s *Server) document() *ocm.Discovery {
+func (s *Server) document(ctx context.Context) *ocm.Discovery {
 	webdav, _ := json.Marshal(sharing.DAVPath)
 	protocols := map[string]json.RawMessage{
 		"webdav":         webdav,
@@ -31,15 +34,13 @@ func (s *Server) document() *ocm.Discovery {
 			{Name: ocm.ResourceFile, ShareTypes: shareTypes, Protocols: protocols},
 			{Name: ocm.ResourceFolder, ShareTypes: shareTypes, Protocols: protocols},
 		},
-		Capabilities:  []string{ocm.CapExchangeToken, ocm.CapHTTPSig, ocm.CapNotifications, ocm.CapProtocolObject},
-		JWKSURI:       s.origin + "/ocm/jwks",
-		TokenEndPoint: s.origin + "/ocm/token",
-	}
-	if s.conf.Federation.MustUseHTTPSig {
-		d.Criteria = append(d.Criteria, ocm.CriterionHTTPSig)
-	}
-	if s.conf.Federation.MustExchangeToken {
-		d.Criteria = append(d.Criteria, ocm.CriterionExchangeToken)
+		Capabilities: []string{
+			ocm.CapExchangeToken, ocm.CapHTTPSig, ocm.CapInvites, ocm.CapInviteWAYF, ocm.CapNotifications, ocm.CapProtocolObject,
+		},
+		Criteria:           s.Policy.Criteria(ctx),
+		JWKSURI:            s.origin + "/ocm/jwks",
+		TokenEndPoint:      s.origin + "/ocm/token",
+		InviteAcceptDialog: contact.DialogPath,
 	}
 	return d
 }
@@ -47,10 +48,10 @@ func (s *Server) document() *ocm.Discovery {
 func (s *Server) discovery(w http.ResponseWriter, r *http.Request) {
 	// Nextcloud up to 30 refuses any version it does not know.
 	if strings.HasPrefix(r.UserAgent(), "Nextcloud Server Crawler") {
-		s.writeDiscovery(w, "1.1.0")
+		s.writeDiscovery(w, r, "1.1.0")
 		return
 	}
-	s.writeDiscovery(w, ocm.Version)
+	s.writeDiscovery(w, r, ocm.Version)
 }
 
 // legacyDiscovery is the path that peers before 1.1 ask, with the version they
@@ -60,11 +61,11 @@ func (s *Server) legacyDiscovery(w http.ResponseWriter, r *http.Request) {
 		s.refusePeer(w, r, ocm.NewError(http.StatusNotFound, "NOT_FOUND", "the old discovery path is switched off"))
 		return
 	}
-	s.writeDiscovery(w, "1.1.0")
+	s.writeDiscovery(w, r, "1.1.0")
 }
 
-func (s *Server) writeDiscovery(w http.ResponseWriter, version string) {
-	d := s.document()
+func (s *Server) writeDiscovery(w http.ResponseWriter, r *http.Request, version string) {
+	d := s.document(r.Context())
 	d.APIVersion = version
 	w.Header().Set("Cache-Control", "public, max-age=300")
 	writeJSON(w, http.StatusOK, d)
@@ -91,11 +92,12 @@ func (s *Server) createShare(w http.ResponseWriter, r *http.Request) {
 		s.refusePeer(w, r, err)
 		return
 	}
-	if _, err := s.verify(r, body, share.Sender.Host); err != nil {
+	verdict, _, err := s.verify(r, body, share.Sender.Host)
+	if err != nil {
 		s.refusePeer(w, r, err)
 		return
 	}
-	answer, err := s.Sharing.Receive(r.Context(), share.Sender.Host, share)
+	answer, err := s.Sharing.Receive(r.Context(), share.Sender.Host, verdict, share)
 	if err != nil {
 		s.refusePeer(w, r, err)
 		return
@@ -116,7 +118,7 @@ func (s *Server) notify(w http.ResponseWriter, r *http.Request) {
 		s.refusePeer(w, r, err)
 		return
 	}
-	if _, err := s.verify(r, body, n.SenderDomain); err != nil {
+	if _, _, err := s.verify(r, body, n.SenderDomain); err != nil {
 		s.refusePeer(w, r, err)
 		return
 	}
@@ -125,6 +127,35 @@ func (s *Server) notify(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusCreated, struct{}{})
+}
+
+// inviteAccepted is POST /ocm/invite-accepted (OCM 1.5, Invite Flow).
+func (s *Server) inviteAccepted(w http.ResponseWriter, r *http.Request) {
+	body, err := readJSON(r)
+	if err != nil {
+		s.refusePeer(w, r, err)
+		return
+	}
+	a, err := ocm.ReadInviteAcceptance(body)
+	if err != nil {
+		s.refusePeer(w, r, err)
+		return
+	}
+	if _, _, err := s.verify(r, body, a.RecipientProvider); err != nil {
+		s.refusePeer(w, r, err)
+		return
+	}
+	answer, err := s.Contacts.Accepted(r.Context(), a.RecipientProvider, a)
+	if err != nil {
+		// Tokens cannot be guessed, and nobody is to try for long.
+		if wait := s.byFailure.take(requestOf(r).from); wait > 0 {
+			err = errTooMany.RetryIn(wait).With(err)
+		}
+		s.refusePeer(w, r, err)
+		return
+	}
+	s.log.Info("invite accepted", "peer", a.RecipientProvider, "request", requestOf(r).id)
+	writeJSON(w, http.StatusOK, answer)
 }
 
 // token is POST /ocm/token (OCM 1.5, Code Flow).
@@ -139,7 +170,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		s.refuseToken(w, r, err)
 		return
 	}
-	info, err := s.verify(r, body, req.ClientID)
+	_, info, err := s.verify(r, body, req.ClientID)
 	if err != nil {
 		s.refuseToken(w, r, err)
 		return
@@ -162,13 +193,48 @@ func readJSON(r *http.Request) ([]byte, error) {
 	return io.ReadAll(r.Body)
 }
 
-// verify makes sure that a message comes from the host it speaks for (OCM 1.5,
-// HTTP Message Signatures): a signature that is present must verify with a key
-// of that host; none is acceptable only from a host that does not sign.
-func (s *Server) verify(r *http.Request, body []byte, claimed ocm.Host) (httpsig.Info, error) {
-	if claimed == s.Self {
-		return httpsig.Info{}, ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "the message names this server as its sender")
+// verify makes sure that policy lets us deal with the host that a message names
+// as its sender, and that it comes from that host (OCM 1.5, HTTP Message
+// Signatures): a signature that is present must verify with a key of the host;
+// none is acceptable only from a host that does not sign.
+func (s *Server) verify(r *http.Request, body []byte, claimed ocm.Host) (peer.Verdict, httpsig.Info, error) {
+	requestOf(r).claimed = claimed
+	v, err := s.admit(r.Context(), claimed)
+	if err != nil {
+		return v, httpsig.Info{}, err
 	}
+	info, err := s.verifySignature(r, body, claimed, v)
+	if err == nil {
+		explain.Note(r.Context(), "signature", "%s", describeSignature(claimed, info))
+	}
+	return v, info, err
+}
+
+func describeSignature(claimed ocm.Host, info httpsig.Info) string {
+	if !info.Signed {
+		return "none, and " + string(claimed) + " is a server that does not sign"
+	}
+	return "verified with the key " + info.KeyID
+}
+
+// admit asks policy about a host that a message names: before anything is
+// fetched from there.
+func (s *Server) admit(ctx context.Context, claimed ocm.Host) (peer.Verdict, error) {
+	if claimed == s.Self {
+		return peer.Verdict{}, ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "the message names this server as its sender")
+	}
+	v, err := s.Policy.Decide(ctx, claimed)
+	if err != nil {
+		return v, err
+	}
+	explain.Note(ctx, "policy", "%s for %s: %s", v.Action, claimed, v.Because)
+	if v.Action == peer.Deny {
+		return v, sharing.ErrPeerDenied.With(errors.New(v.Because))
+	}
+	return v, nil
+}
+
+func (s *Server) verifySignature(r *http.Request, body []byte, claimed ocm.Host, v peer.Verdict) (httpsig.Info, error) {
 	info, err := s.verifier.Verify(r.Context(), r, s.target(r), body, func(ctx context.Context, kid string) (httpsig.Key, error) {
 		key, err := s.Peers.Keys(ctx, claimed, kid)
 		if e, ok := errors.AsType[*ocm.Error](err); ok && e.Code == ocm.CodeKeyUnknown {
@@ -183,7 +249,7 @@ func (s *Server) verify(r *http.Request, body []byte, claimed ocm.Host) (httpsig
 		return info, err
 	}
 	if !info.Signed {
-		if err := s.acceptUnsigned(r.Context(), claimed); err != nil {
+		if err := s.acceptUnsigned(r.Context(), claimed, v); err != nil {
 			return info, err
 		}
 	}
@@ -196,9 +262,12 @@ func (s *Server) verify(r *http.Request, body []byte, claimed ocm.Host) (httpsig
 	return info, nil
 }
 
-func (s *Server) acceptUnsigned(ctx context.Context, claimed ocm.Host) error {
+func (s *Server) acceptUnsigned(ctx context.Context, claimed ocm.Host, v peer.Verdict) error {
 	refused := ocm.NewError(http.StatusUnauthorized, ocm.CodeSignatureRequired, "the message is not signed")
-	if s.conf.Federation.MustUseHTTPSig || !s.conf.Federation.AllowUnsigned {
+	if v.MustSign {
+		return refused.Saying("the message is not signed, and %s must sign: %s", claimed, v.Because)
+	}
+	if !s.conf.Federation.AllowUnsigned {
 		return refused
 	}
 	d, err := s.Peers.Discover(ctx, claimed)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/explain"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
 )
@@ -30,8 +32,11 @@ type request struct {
 	from    string        // the client's address
 	user    *account.User // who asks, once known
 	peer    ocm.Host      // who signed, once known
+	claimed ocm.Host      // whom the message names as its sender
 	refusal *ocm.Error
 	notes   []any // pairs for the log
+	trace   *explain.Trace
+	message bool // from a peer: how it was decided is kept in any case
 }
 
 type requestKey struct{}
@@ -56,7 +61,9 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		q := &request{id: store.NewID(), from: s.clientIP(r).String()}
 		w.Header().Set("X-Request-Id", q.id)
 		rec := &recorder{ResponseWriter: w}
-		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, q))
+		ctx := context.WithValue(r.Context(), requestKey{}, q)
+		ctx, q.trace = explain.With(ctx)
+		r = r.WithContext(ctx)
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler { //nolint:errorlint // panics with this very value
@@ -70,6 +77,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 				}
 			}
 			s.logRequest(r, q, rec, time.Since(start))
+			s.keepDecision(r, q, rec)
 		}()
 		next.ServeHTTP(rec, r)
 	})
@@ -97,6 +105,26 @@ func (s *Server) logRequest(r *http.Request, q *request, rec *recorder, took tim
 		level = slog.LevelDebug
 	}
 	s.log.Log(r.Context(), level, "request", attrs...)
+}
+
+// keepDecision keeps how a message from a peer, or what else policy had a part
+// in, was decided.
+func (s *Server) keepDecision(r *http.Request, q *request, rec *recorder) {
+	steps := q.trace.Steps()
+	if len(steps) == 0 && !q.message {
+		return
+	}
+	d := explain.Decision{
+		Request: q.id, At: s.now(), Method: r.Method, Path: r.URL.Path, Origin: q.from, Peer: string(cmp.Or(q.peer, q.claimed)),
+		Status: rec.status, Steps: steps,
+	}
+	if q.user != nil {
+		d.Person = q.user.Name
+	}
+	if q.refusal != nil {
+		d.Code, d.Reason = string(q.refusal.Code), q.refusal.Error()
+	}
+	s.Decisions.Put(d)
 }
 
 // recorder remembers what was answered. Unwrap keeps deadlines, and ReadFrom
@@ -158,7 +186,8 @@ func (s *Server) guard(who audience, next http.HandlerFunc) http.Handler {
 			}
 		}
 		switch who {
-		case peers, public, signing:
+		case peers, public, signing, visitors:
+			requestOf(r).message = who == peers
 			if r.ContentLength > s.conf.Limits.MaxBody {
 				s.deny(who, w, r, &http.MaxBytesError{Limit: s.conf.Limits.MaxBody})
 				return
@@ -167,6 +196,12 @@ func (s *Server) guard(who audience, next http.HandlerFunc) http.Handler {
 			// A message is small: one that takes longer than this to arrive is
 			// held back on purpose.
 			http.NewResponseController(w).SetReadDeadline(time.Now().Add(messageBudget))
+			if who == visitors {
+				if err := s.crossOrigin.Check(r); err != nil {
+					s.deny(who, w, r, errCrossOrigin.With(err))
+					return
+				}
+			}
 		case people:
 			if err := s.crossOrigin.Check(r); err != nil {
 				s.deny(who, w, r, errCrossOrigin.With(err))
@@ -192,6 +227,8 @@ func (s *Server) deny(who audience, w http.ResponseWriter, r *http.Request, err 
 	switch {
 	case who == peers && r.URL.Path == "/ocm/token":
 		s.refuseToken(w, r, err)
+	case who == visitors:
+		s.problemPage(w, r, err)
 	case who == peers || who == public:
 		s.refusePeer(w, r, err)
 	default:

@@ -3,6 +3,9 @@ package server
 import (
 	"net/http"
 	"strings"
+
+	"github.com/weft-mesh/weft/internal/contact"
+	"github.com/weft-mesh/weft/internal/web"
 )
 
 // audience says who may call a route, and so how it is guarded.
@@ -14,6 +17,7 @@ const (
 	bearers                  // holders of a share's token or secret
 	people                   // signed in, by password, app password or session
 	signing                  // people about to sign in
+	visitors                 // people's browsers: pages
 	monitors                 // the operator's probes
 )
 
@@ -34,7 +38,9 @@ var routes = []route{
 	{"GET", "/ocm/jwks", public, func(s *Server) http.HandlerFunc { return s.jwks }},
 	{"POST", "/ocm/shares", peers, func(s *Server) http.HandlerFunc { return s.createShare }},
 	{"POST", "/ocm/notifications", peers, func(s *Server) http.HandlerFunc { return s.notify }},
+	{"POST", "/ocm/invite-accepted", peers, func(s *Server) http.HandlerFunc { return s.inviteAccepted }},
 	{"POST", "/ocm/token", peers, func(s *Server) http.HandlerFunc { return s.token }},
+	{"GET", "/ocm/directory", public, func(s *Server) http.HandlerFunc { return s.publishedDirectory }},
 	{"", "/ocm/", peers, func(s *Server) http.HandlerFunc { return s.noEndpoint }},
 
 	{"GET", "/healthz", monitors, func(s *Server) http.HandlerFunc { return s.healthz }},
@@ -45,7 +51,12 @@ var routes = []route{
 	{"GET", "/api/v1/openapi.yaml", public, func(s *Server) http.HandlerFunc { return s.api.ServeHTTP }},
 	{"", "/api/v1/", people, func(s *Server) http.HandlerFunc { return s.api.ServeHTTP }},
 
-	{"GET", "/{$}", public, func(s *Server) http.HandlerFunc { return s.welcome }},
+	{"GET", "/{$}", visitors, func(s *Server) http.HandlerFunc { return s.welcome }},
+	{"GET", contact.WAYFPath, visitors, func(s *Server) http.HandlerFunc { return s.wayf }},
+	{"GET", contact.WAYFPath + "/check", visitors, func(s *Server) http.HandlerFunc { return s.wayfCheck }},
+	{"GET", contact.DialogPath, visitors, func(s *Server) http.HandlerFunc { return s.acceptDialog }},
+	{"POST", contact.DialogPath, visitors, func(s *Server) http.HandlerFunc { return s.acceptInvite }},
+	{"GET", "/assets/", visitors, func(*Server) http.HandlerFunc { return web.Assets().ServeHTTP }},
 }
 
 // The WebDAV trees.

@@ -1,6 +1,7 @@
 package sharing
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
+	"github.com/weft-mesh/weft/internal/explain"
+	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
@@ -32,14 +35,17 @@ var (
 	ErrGrantType        = ocm.NewError(http.StatusBadRequest, "unsupported_grant_type", "grant_type must be authorization_code")
 )
 
+// ErrPeerDenied is the answer to a server that policy denies.
+var ErrPeerDenied = ocm.NewError(http.StatusForbidden, ocm.CodePeerDenied, "this server does not deal with yours")
+
 // Exchange turns a sharedSecret into a short-lived access token for the server
 // it was given to (OCM 1.5, Code Flow). signature is the value of the request's
 // signature, "" when it was unsigned; the same one is not taken twice.
-func (s *Service) Exchange(ctx context.Context, peer ocm.Host, signature string, req *ocm.TokenRequest) (*ocm.TokenAnswer, error) {
+func (s *Service) Exchange(ctx context.Context, client ocm.Host, signature string, req *ocm.TokenRequest) (*ocm.TokenAnswer, error) {
 	if req.GrantType != ocm.GrantAuthorizationCode && req.GrantType != ocm.GrantOCMShare {
 		return nil, ErrGrantType
 	}
-	if req.ClientID != peer {
+	if req.ClientID != client {
 		return nil, ErrInvalidClient
 	}
 	if signature != "" {
@@ -59,18 +65,18 @@ func (s *Service) Exchange(ctx context.Context, peer ocm.Host, signature string,
 		}
 		return nil, err
 	}
-	if !sameHost(ocm.Host(o.PeerHost), peer) || !o.Live(s.Now()) {
+	if !sameHost(ocm.Host(o.PeerHost), client) || !o.Live(s.Now()) {
 		return nil, ErrInvalidGrant
 	}
 	owner, err := s.Accounts.Get(ctx, o.OwnerID)
 	if err != nil {
 		return nil, err
 	}
-	token, err := s.issue(o, owner.Name)
+	token, err := s.issue(o, cmp.Or(o.Sender, owner.Name))
 	if err != nil {
 		return nil, err
 	}
-	return &ocm.TokenAnswer{AccessToken: token, TokenType: "Bearer", ExpiresIn: int(s.Policy.TokenTTL / time.Second)}, nil
+	return &ocm.TokenAnswer{AccessToken: token, TokenType: "Bearer", ExpiresIn: int(s.TokenTTL / time.Second)}, nil
 }
 
 // firstSight records a signature and reports whether it is new.
@@ -97,7 +103,7 @@ func (s *Service) issue(o *Outgoing, owner string) (ocm.Secret, error) {
 	token, err := jwt.Signed(signer).Claims(tokenClaims{
 		Claims: jwt.Claims{
 			Issuer: s.Origin, Subject: owner, Audience: jwt.Audience{o.ShareWith},
-			IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(s.Policy.TokenTTL)), ID: store.NewID(),
+			IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(s.TokenTTL)), ID: store.NewID(),
 		},
 		ClientID: o.ID,
 	}).Serialize()
@@ -129,6 +135,14 @@ func (s *Service) Open(ctx context.Context, id string, credential ocm.Secret) (*
 	o, err := s.grant(ctx, id, credential)
 	if err != nil {
 		return nil, err
+	}
+	v, err := s.Policy.Decide(ctx, ocm.Host(o.PeerHost))
+	if err != nil {
+		return nil, err
+	}
+	if v.Action == peer.Deny {
+		explain.Note(ctx, "policy", "%s is denied: %s", o.PeerHost, v.Because)
+		return nil, ErrPeerDenied
 	}
 	own, err := s.Files.Own(ctx, o.OwnerID)
 	if err != nil {

@@ -10,11 +10,12 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/explain"
+	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
@@ -49,6 +50,7 @@ type Incoming struct {
 	EndedReason      string
 	UnavailableSince int64
 	UnavailableWhy   string
+	Quarantine       string // why it waits apart from other shares; "" when it does not
 	CreatedAt        int64
 }
 
@@ -90,53 +92,114 @@ type Received struct {
 
 // Receive stores a share that peer sends, and returns the recipient's display
 // name. Sending the same share again changes nothing and answers the same
-// (OCM 1.5, Share Creation Notification): peers retry. peer is the host that
+// (OCM 1.5, Share Creation Notification): peers retry. from is the host that
 // signed the message, or that it claims to come from where unsigned messages
-// are accepted.
-func (s *Service) Receive(ctx context.Context, peer ocm.Host, n *ocm.NewShare) (*ocm.ShareAnswer, error) {
-	if err := s.check(ctx, peer, n); err != nil {
+// are accepted; v is what policy says of it.
+func (s *Service) Receive(ctx context.Context, from ocm.Host, v peer.Verdict, n *ocm.NewShare) (*ocm.ShareAnswer, error) {
+	if err := s.check(ctx, from, v, n); err != nil {
 		return nil, err
 	}
-	in, members, name, err := s.incoming(ctx, peer, n)
+	in, members, name, err := s.incoming(ctx, from, n)
 	if err != nil {
 		return nil, err
 	}
-	err = s.DB.Batch(ctx, func(ctx context.Context, tx bun.Tx) error {
-		return insertIncoming(ctx, tx, in, members)
+	trusted, err := s.sift(ctx, v, in, members)
+	if err != nil {
+		return nil, err
+	}
+	fresh := false
+	err = s.DB.Batch(ctx, func(ctx context.Context, tx bun.Tx) (err error) {
+		if fresh, err = insertIncoming(ctx, tx, in, members); err != nil || !fresh || !trusted {
+			return err
+		}
+		return s.accept(ctx, tx, members[0].UserID, in)
 	})
 	if err != nil {
 		return nil, err
 	}
+	switch {
+	case !fresh:
+		explain.Note(ctx, "share", "known already, nothing changes")
+	case in.Quarantine != "":
+		explain.Note(ctx, "share", "stored as %s, in quarantine: %s", in.ID, in.Quarantine)
+	case trusted:
+		explain.Note(ctx, "share", "stored as %s and accepted: the recipient trusts the sender", in.ID)
+		s.Outbox.Wake()
+	default:
+		explain.Note(ctx, "share", "stored as %s", in.ID)
+	}
 	return &ocm.ShareAnswer{RecipientDisplayName: name}, nil
 }
 
+// sift applies what the recipients' address books and the operator say of the
+// sender: refusal, quarantine, or acceptance without asking.
+func (s *Service) sift(ctx context.Context, v peer.Verdict, in *Incoming, members []Member) (trusted bool, err error) {
+	ids := make([]string, len(members))
+	for i, m := range members {
+		ids[i] = m.UserID
+	}
+	standings, err := s.Contacts.Standings(ctx, ids, in.Sender)
+	if err != nil {
+		return false, err
+	}
+	var known, invited, blocked int
+	for i := range members {
+		st := standings[members[i].UserID]
+		switch {
+		case st.Blocked:
+			blocked++
+			members[i].State = MemberDeclined
+		case st.Known:
+			known++
+		}
+		if st.Invited && !st.Blocked {
+			invited++
+		}
+	}
+	explain.Note(ctx, "contacts", "of %d recipients, %d know %s, %d by an invite, %d block it", len(members), known, in.Sender, invited, blocked)
+	if in.GroupID == "" && blocked > 0 {
+		return false, errNoRecipient() // who is blocked is not told
+	}
+	local := ocm.Host(in.PeerHost) == s.Self
+	if v.MustInvite && invited == 0 && !local {
+		return false, ocm.NewError(http.StatusForbidden, ocm.CodeInviteRequired, "no invite was exchanged between sender and recipient")
+	}
+	switch {
+	case v.Action == peer.Limit:
+		in.Quarantine = "the operator limits the sender's server"
+	case s.Quarantine && known == 0 && !local:
+		in.Quarantine = "the sender is in nobody's address book"
+	}
+	return in.GroupID == "" && in.Quarantine == "" && len(members) == 1 && standings[members[0].UserID].Trusted, nil
+}
+
 // insertIncoming stores the share unless it is there already.
-func insertIncoming(ctx context.Context, tx bun.Tx, in *Incoming, members []Member) error {
+func insertIncoming(ctx context.Context, tx bun.Tx, in *Incoming, members []Member) (fresh bool, err error) {
 	res, err := tx.NewInsert().Model(in).On("CONFLICT (peer_host, provider_id) DO NOTHING").Exec(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if n, err := res.RowsAffected(); n == 0 || err != nil {
-		return err
+		return false, err
 	}
 	if len(members) == 0 {
-		return nil
+		return true, nil
 	}
 	_, err = tx.NewInsert().Model(&members).Exec(ctx)
-	return err
+	return true, err
 }
 
 // check holds the rules that need no recipient.
-func (s *Service) check(ctx context.Context, peer ocm.Host, n *ocm.NewShare) error {
-	if n.Sender.Host != peer {
+func (s *Service) check(ctx context.Context, from ocm.Host, v peer.Verdict, n *ocm.NewShare) error {
+	if n.Sender.Host != from {
 		return ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch,
-			fmt.Sprintf("the message comes from %s but names a sender at %s", peer, n.Sender.Host))
+			fmt.Sprintf("the message comes from %s but names a sender at %s", from, n.Sender.Host))
 	}
-	if n.Owner.Host != peer {
+	if n.Owner.Host != from {
 		return ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch,
-			fmt.Sprintf("the message comes from %s but names an owner at %s", peer, n.Owner.Host))
+			fmt.Sprintf("the message comes from %s but names an owner at %s", from, n.Owner.Host))
 	}
-	if peer == s.Self {
+	if from == s.Self {
 		return ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "the message names this server as its sender")
 	}
 	if !n.Expiration.IsZero() && !n.Expiration.After(s.Now()) {
@@ -147,17 +210,17 @@ func (s *Service) check(ctx context.Context, peer ocm.Host, n *ocm.NewShare) err
 		return ocm.NewError(http.StatusNotImplemented, ocm.CodeMFAUnsupported, "this server does not offer enforce-mfa")
 	}
 	exchange := slices.Contains(dav.Requirements, ocm.RequireExchange)
-	if s.Policy.MustExchange && !exchange {
+	if v.MustExchange && !exchange {
 		return &ocm.Error{Status: http.StatusBadRequest, Code: ocm.CodeExchangeRequired,
 			Message: "this server takes only shares that require the code flow",
 			Fields:  []ocm.FieldError{{Name: "protocol.webdav.requirements", Message: "must hold must-exchange-token"}}}
 	}
-	return s.checkURI(ctx, peer, dav.URI)
+	return s.checkURI(ctx, from, dav.URI)
 }
 
 // checkURI refuses an absolute uri that leads anywhere but to the sender: it
 // would turn us into a client of someone else.
-func (s *Service) checkURI(ctx context.Context, peer ocm.Host, uri string) error {
+func (s *Service) checkURI(ctx context.Context, from ocm.Host, uri string) error {
 	if !strings.Contains(uri, "://") {
 		return nil
 	}
@@ -166,21 +229,21 @@ func (s *Service) checkURI(ctx context.Context, peer ocm.Host, uri string) error
 	if err != nil {
 		return ocm.Invalid(field, "is not a URL")
 	}
-	if u.Scheme != "https" && !s.Policy.AllowPlain {
+	if u.Scheme != "https" && !s.AllowPlain {
 		return ocm.Invalid(field, "must be https")
 	}
-	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && !s.Policy.AllowPlain && !public(ip) {
+	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && !s.AllowPlain && !public(ip) {
 		return ocm.Invalid(field, "is not a public address")
 	}
 	host, err := ocm.ReadHost(u.Host)
 	if err != nil {
 		return ocm.Invalid(field, "has no valid host")
 	}
-	if sameHost(host, peer) {
+	if sameHost(host, from) {
 		return nil
 	}
 	// A provider may run its API on another host than its addresses name.
-	if d, err := s.Peers.Discover(ctx, peer); err == nil {
+	if d, err := s.Peers.Discover(ctx, from); err == nil {
 		if end, err := url.Parse(d.EndPoint); err == nil {
 			if h, err := ocm.ReadHost(end.Host); err == nil && sameHost(h, host) {
 				return nil
@@ -209,7 +272,7 @@ func errNoRecipient() error {
 }
 
 // incoming makes the rows of a share, and tells the recipient's display name.
-func (s *Service) incoming(ctx context.Context, peer ocm.Host, n *ocm.NewShare) (*Incoming, []Member, string, error) {
+func (s *Service) incoming(ctx context.Context, from ocm.Host, n *ocm.NewShare) (*Incoming, []Member, string, error) {
 	if n.ShareWith.Host != "" && n.ShareWith.Host != s.Self {
 		return nil, nil, "", errNoRecipient()
 	}
@@ -217,10 +280,11 @@ func (s *Service) incoming(ctx context.Context, peer ocm.Host, n *ocm.NewShare) 
 	id := store.NewID()
 	dav := n.Protocol.WebDAV
 	in := &Incoming{
-		ID: id, PeerHost: string(peer), ProviderID: n.ProviderID, ShareType: n.ShareType,
+		ID: id, PeerHost: string(from), ProviderID: n.ProviderID, ShareType: n.ShareType,
 		ShareWith:    ocm.Address{Identifier: n.ShareWith.Identifier, Host: s.Self}.String(),
 		ResourceType: n.ResourceType, Name: displayName(n.Name), Description: n.Description,
-		Owner: n.Owner.String(), OwnerName: n.OwnerDisplayName, Sender: n.Sender.String(), SenderName: n.SenderDisplayName,
+		Owner: n.Owner.String(), OwnerName: ocm.DisplayName(n.OwnerDisplayName),
+		Sender: n.Sender.String(), SenderName: ocm.DisplayName(n.SenderDisplayName),
 		URI: dav.URI, Secret: s.Box.Seal([]byte(dav.SharedSecret.Reveal()), secretContext(id)),
 		Permissions:  joinPerms(dav.Permissions),
 		MustExchange: slices.Contains(dav.Requirements, ocm.RequireExchange),
@@ -242,10 +306,7 @@ func (s *Service) incoming(ctx context.Context, peer ocm.Host, n *ocm.NewShare) 
 			return nil, nil, "", err
 		}
 	} else {
-		u, err := s.Accounts.ByName(ctx, n.ShareWith.Identifier)
-		if errors.Is(err, account.ErrNoUser) {
-			return nil, nil, "", errNoRecipient()
-		}
+		u, err := s.person(ctx, n.ShareWith.Identifier, from)
 		if err != nil {
 			return nil, nil, "", err
 		}
@@ -256,6 +317,24 @@ func (s *Service) incoming(ctx context.Context, peer ocm.Host, n *ocm.NewShare) 
 		members = append(members, Member{ShareID: id, UserID: u.ID, State: MemberPending, UpdatedAt: now})
 	}
 	return in, members, name, nil
+}
+
+// person finds the recipient that a peer names: a user, or whom the peer knows by
+// a pseudonym.
+func (s *Service) person(ctx context.Context, identifier string, from ocm.Host) (account.User, error) {
+	u, err := s.Accounts.ByName(ctx, identifier)
+	if !errors.Is(err, account.ErrNoUser) {
+		return u, err
+	}
+	id, err := s.Contacts.Known(ctx, identifier, from)
+	if err != nil {
+		return u, err
+	}
+	if id == "" {
+		explain.Note(ctx, "recipient", "nobody here is known to %s as %s", from, identifier)
+		return u, errNoRecipient()
+	}
+	return s.Accounts.Get(ctx, id)
 }
 
 func secretContext(id string) string { return "incoming/" + id }
@@ -280,12 +359,18 @@ func (s *Service) createLocal(ctx context.Context, tx bun.Tx, owner account.User
 	if o.ShareType == ocm.ShareTypeGroup {
 		members = slices.DeleteFunc(members, func(m Member) bool { return m.UserID == owner.ID })
 	}
-	if err := insertIncoming(ctx, tx, in, members); err != nil {
+	trusted, err := s.sift(ctx, peer.Verdict{Action: peer.Allow}, in, members)
+	if err != nil {
+		return err
+	}
+	if _, err := insertIncoming(ctx, tx, in, members); err != nil {
 		return err
 	}
 	o.State, o.RecipientName = StateDelivered, name
-	_, err = tx.NewUpdate().Model(o).Column("state", "recipient_name").WherePK().Exec(ctx)
-	return err
+	if _, err = tx.NewUpdate().Model(o).Column("state", "recipient_name").WherePK().Exec(ctx); err != nil || !trusted {
+		return err
+	}
+	return s.accept(ctx, tx, members[0].UserID, in)
 }
 
 // Inbox lists what others share with a person: what waits for an answer, what
@@ -357,22 +442,44 @@ func (s *Service) Accept(ctx context.Context, userID, id string) (*Received, err
 		return nil, ErrDeclined
 	}
 	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		name, err := s.freeMountName(ctx, tx, userID, r.Name)
-		if err != nil {
+		if err := s.accept(ctx, tx, userID, &r.Incoming); err != nil {
 			return err
 		}
-		first, err := tx.NewSelect().Model((*Member)(nil)).Where("share_id = ? AND state = ?", id, MemberAccepted).Exists(ctx)
-		if err != nil {
-			return err
+		if r.Sender == s.addressOf(ctx, userID) {
+			return nil
 		}
-		r.MemberState, r.MountName = MemberAccepted, name
-		if err := s.setMember(ctx, tx, id, userID, MemberAccepted, name); err != nil || first {
-			return err // the sender has been told by the first of the group
-		}
-		return s.answer(ctx, tx, &r.Incoming, ocm.ShareAccepted)
+		return s.Contacts.MetByShare(ctx, tx, userID, r.Sender, r.SenderName)
 	})
 	s.Outbox.Wake()
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	return s.own(ctx, userID, id)
+}
+
+// addressOf is a person's own address, "" when it cannot be told.
+func (s *Service) addressOf(ctx context.Context, userID string) string {
+	u, err := s.Accounts.Get(ctx, userID)
+	if err != nil {
+		return ""
+	}
+	return ocm.Address{Identifier: u.Name, Host: s.Self}.String()
+}
+
+// accept takes a share for a person, in tx.
+func (s *Service) accept(ctx context.Context, tx bun.Tx, userID string, in *Incoming) error {
+	name, err := s.freeMountName(ctx, tx, userID, in.Name)
+	if err != nil {
+		return err
+	}
+	first, err := tx.NewSelect().Model((*Member)(nil)).Where("share_id = ? AND state = ?", in.ID, MemberAccepted).Exists(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.setMember(ctx, tx, in.ID, userID, MemberAccepted, name); err != nil || first {
+		return err // the sender has been told by the first of the group
+	}
+	return s.answer(ctx, tx, in, ocm.ShareAccepted)
 }
 
 // Decline refuses a share that waits for an answer.
@@ -395,20 +502,94 @@ func (s *Service) turnDown(ctx context.Context, userID, id, state string) error 
 	if r.MemberState == MemberDeclined || r.MemberState == MemberLeft {
 		return nil
 	}
-	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := s.setMember(ctx, tx, id, userID, state, ""); err != nil {
-			return err
-		}
-		others, err := tx.NewSelect().Model((*Member)(nil)).
-			Where("share_id = ? AND state IN (?)", id, bun.List([]string{MemberPending, MemberAccepted})).Exists(ctx)
-		if err != nil || others || r.EndedAt != 0 {
-			return err
-		}
-		return s.answer(ctx, tx, &r.Incoming, ocm.ShareDeclined)
-	})
-	s.forget(id)
+	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error { return s.giveBack(ctx, tx, userID, r, state) })
 	s.Outbox.Wake()
 	return err
+}
+
+// giveBack takes a share from a person, in tx. Its sender is told when nobody of
+// the recipients is left.
+func (s *Service) giveBack(ctx context.Context, tx bun.Tx, userID string, r *Received, state string) error {
+	s.forget(r.ID)
+	if err := s.setMember(ctx, tx, r.ID, userID, state, ""); err != nil {
+		return err
+	}
+	others, err := tx.NewSelect().Model((*Member)(nil)).
+		Where("share_id = ? AND state IN (?)", r.ID, bun.List([]string{MemberPending, MemberAccepted})).Exists(ctx)
+	if err != nil || others || r.EndedAt != 0 {
+		return err
+	}
+	return s.answer(ctx, tx, &r.Incoming, ocm.ShareDeclined)
+}
+
+// Block gives a share back, if it is there, and lets no other of its sender
+// arrive.
+func (s *Service) Block(ctx context.Context, userID, id string) error {
+	r, err := s.own(ctx, userID, id)
+	if err != nil {
+		return err
+	}
+	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		switch r.MemberState {
+		case MemberPending:
+			err = s.giveBack(ctx, tx, userID, r, MemberDeclined)
+		case MemberAccepted:
+			err = s.giveBack(ctx, tx, userID, r, MemberLeft)
+		}
+		if err != nil {
+			return err
+		}
+		return s.Contacts.Block(ctx, tx, userID, r.Sender, r.SenderName)
+	})
+	s.Outbox.Wake()
+	return err
+}
+
+// Report is what someone told the operator of a received share.
+type Report struct {
+	bun.BaseModel `bun:"table:reports"`
+
+	ID        string `bun:",pk"`
+	UserID    string
+	ShareID   string
+	PeerHost  string
+	Sender    string
+	ShareName string
+	Message   string
+	CreatedAt int64
+}
+
+const maxReport = 4096 // bytes
+
+// Report tells the operator of a share that should not have come. What becomes
+// of the share is another matter.
+func (s *Service) Report(ctx context.Context, userID, id, message string) error {
+	if len(message) > maxReport {
+		return ocm.Invalid("message", "is longer than 4096 bytes")
+	}
+	r, err := s.own(ctx, userID, id)
+	if err != nil {
+		return err
+	}
+	_, err = s.DB.Write.NewInsert().Model(&Report{
+		ID: store.NewID(), UserID: userID, ShareID: id, PeerHost: r.PeerHost, Sender: r.Sender, ShareName: r.Name,
+		Message: strings.TrimSpace(message), CreatedAt: s.Now().UnixMilli(),
+	}).Exec(ctx)
+	if err == nil {
+		s.Log.Warn("a share was reported", "peer", r.PeerHost, "sender", r.Sender, "share", id)
+	}
+	return err
+}
+
+// Reports lists what people reported, the newest first; of one host, or of all
+// for "".
+func (s *Service) Reports(ctx context.Context, host ocm.Host) ([]Report, error) {
+	out := []Report{}
+	q := s.DB.Read.NewSelect().Model(&out).Order("id DESC").Limit(1000)
+	if host != "" {
+		q = q.Where("peer_host = ?", string(host))
+	}
+	return out, q.Scan(ctx)
 }
 
 func (s *Service) setMember(ctx context.Context, tx bun.Tx, id, userID, state, mount string) error {
@@ -448,13 +629,7 @@ func (s *Service) freeMountName(ctx context.Context, tx bun.Tx, userID, want str
 // displayName makes a peer's name for a share fit to be a folder's name: NFC,
 // without characters that are invisible or turn the reading direction.
 func displayName(name string) string {
-	name = strings.Map(func(r rune) rune {
-		if unicode.Is(unicode.Cf, r) || unicode.IsControl(r) {
-			return -1
-		}
-		return r
-	}, name)
-	clean, err := tree.Clean(strings.TrimSpace(name))
+	clean, err := tree.Clean(ocm.DisplayName(name))
 	if err != nil || clean == "" || strings.Contains(clean, "/") {
 		return "Share"
 	}

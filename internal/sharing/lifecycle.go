@@ -1,6 +1,7 @@
 package sharing
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
 	"github.com/weft-mesh/weft/ocm/client"
 )
@@ -26,9 +28,16 @@ func (s *Service) tell(ctx context.Context, tx bun.Tx, peer ocm.Host, n ocm.Noti
 	if err != nil {
 		return err
 	}
+	// What is about no share waits for no other message.
 	return s.Outbox.Enqueue(ctx, tx, delivery.Message{
-		Peer: peer, OrderKey: n.ProviderID, Kind: kindNotification, Payload: payload,
+		Peer: peer, OrderKey: cmp.Or(n.ProviderID, store.NewID()), Kind: kindNotification, Payload: payload,
 	})
+}
+
+// TellRemoved queues the word that the identifier by which peer knows one of our
+// people is gone.
+func (s *Service) TellRemoved(ctx context.Context, tx bun.Tx, peer ocm.Host, identifier string) error {
+	return s.tell(ctx, tx, peer, ocm.Notification{Type: ocm.UserRemoved, ShareType: ocm.ShareTypeUser, UserID: identifier})
 }
 
 // Notify applies a notification from peer (OCM 1.5, Notifications). A share
@@ -79,6 +88,10 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 		in.Permissions = joinPerms(n.Permissions)
 		_, err = tx.NewUpdate().Model(in).Column("permissions").WherePK().Exec(ctx)
 		return err
+
+	case ocm.UserRemoved:
+		// Address books say so; what the person shares ends by its own messages.
+		return s.Contacts.Gone(ctx, tx, ocm.Address{Identifier: n.UserID, Host: peer})
 	}
 	return ocm.NewError(http.StatusNotImplemented, ocm.CodeNotificationUnknown, "this server does not handle "+n.Type)
 }
@@ -130,12 +143,12 @@ func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (a
 	var n ocm.Notification
 	read, err := ocm.ReadNotification(m.Payload)
 	if err != nil {
-		return nil, permanently(err)
+		return nil, delivery.Permanently(err)
 	}
 	n = *read
 	d, err := c.Peers.Discover(ctx, m.Peer)
 	if err != nil {
-		return nil, explain(m.Peer, err)
+		return nil, delivery.Unknown(m.Peer, err)
 	}
 	if !d.HasCapability(ocm.CapNotifications) {
 		// Nobody there would read it. An end is still in force, because
@@ -148,7 +161,7 @@ func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (a
 		(n.Type == ocm.ShareUnshared || n.Type == ocm.ShareDeclined) {
 		return nil, nil // it is gone there, which is what we wanted
 	}
-	return nil, failure(m.Peer, err)
+	return nil, delivery.Refused(m.Peer, err)
 }
 
 func (c notificationCourier) Delivered(context.Context, bun.Tx, delivery.Message, any) error {
@@ -162,13 +175,3 @@ func (c notificationCourier) Failed(context.Context, bun.Tx, delivery.Message, e
 }
 
 func (c notificationCourier) Revived(context.Context, bun.Tx, delivery.Message) error { return nil }
-
-// failure says what a peer's answer means for the next attempt.
-func failure(peer ocm.Host, err error) error {
-	if pe, ok := errors.AsType[*client.PeerError](err); ok {
-		return &delivery.Failure{Permanent: !pe.Temporary, RetryAfter: pe.RetryAfter, Err: explain(peer, err)}
-	}
-	return explain(peer, err)
-}
-
-func permanently(err error) error { return &delivery.Failure{Permanent: true, Err: err} }

@@ -75,6 +75,9 @@ func (s *Service) renameMount(ctx context.Context, userID, id, name string) erro
 // is on this server, the peer's WebDAV otherwise.
 func (s *Service) reach(ctx context.Context, in Incoming) (tree.Tree, error) {
 	if ocm.Host(in.PeerHost) != s.Self {
+		if _, err := s.Policy.Permit(ctx, ocm.Host(in.PeerHost)); err != nil {
+			return nil, err
+		}
 		return s.remotes.get(s, in), nil
 	}
 	o, err := get[Outgoing](ctx, s.DB.Read, "id = ?", in.ProviderID)

@@ -1,6 +1,7 @@
 package sharing
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -53,6 +54,7 @@ type Outgoing struct {
 	State         string
 	StateReason   string
 	RecipientName string
+	Sender        string // the identifier the owner goes by there; "" for the name
 	CreatedAt     int64
 	UpdatedAt     int64
 }
@@ -152,6 +154,13 @@ func (s *Service) draft(ctx context.Context, owner account.User, n NewOutgoing) 
 	if err != nil {
 		return nil, err
 	}
+	if _, err := s.Policy.Permit(ctx, with.Host); err != nil {
+		return nil, err
+	}
+	given, err := s.Contacts.Given(ctx, owner.ID, with.String())
+	if err != nil {
+		return nil, err
+	}
 	now := s.Now()
 	if !n.ExpiresAt.IsZero() && !n.ExpiresAt.After(now) {
 		return nil, ErrExpiresPast
@@ -187,7 +196,7 @@ func (s *Service) draft(ctx context.Context, owner account.User, n NewOutgoing) 
 		ID: store.NewID(), OwnerID: owner.ID, Path: name, Name: path.Base(name), Message: n.Message,
 		ResourceType: resource, ShareType: n.ShareType, ShareWith: with.String(), PeerHost: string(with.Host),
 		Permissions: joinPerms(n.Permissions), MustMFA: n.RequireMFA, ExpiresAt: store.Millis(n.ExpiresAt),
-		State: StatePending, CreatedAt: now.UnixMilli(), UpdatedAt: now.UnixMilli(),
+		State: StatePending, Sender: given, CreatedAt: now.UnixMilli(), UpdatedAt: now.UnixMilli(),
 	}, nil
 }
 
@@ -225,6 +234,34 @@ func (s *Service) explainWaiting(ctx context.Context, ownerID string, shares []O
 			if shares[i].ID == m.OrderKey {
 				said, _, _ := strings.Cut(m.LastError, " (") // as setback writes it
 				shares[i].StateReason = said + ", will be tried again"
+			}
+		}
+	}
+	return nil
+}
+
+// EndWith ends what a person shares with an address and gives back what came
+// from it, in tx.
+func (s *Service) EndWith(ctx context.Context, tx bun.Tx, userID, address string) error {
+	var sent []Outgoing
+	err := tx.NewSelect().Model(&sent).Where("owner_id = ? AND share_with = ? AND share_type = ?", userID, address, ocm.ShareTypeUser).
+		Where("state NOT IN (?)", bun.List([]string{StateEnded, StateDeclined})).Scan(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range sent {
+		if err := s.end(ctx, tx, &o, "ended with the contact"); err != nil {
+			return err
+		}
+	}
+	var received []Received
+	if err := s.received(userID, &received).Where("s.sender = ? AND s.ended_at = 0", address).Scan(ctx); err != nil {
+		return err
+	}
+	for _, r := range received {
+		if r.MemberState == MemberPending || r.MemberState == MemberAccepted {
+			if err := s.giveBack(ctx, tx, userID, &r, MemberLeft); err != nil {
+				return err
 			}
 		}
 	}
@@ -338,18 +375,18 @@ func (c shareCourier) Deliver(ctx context.Context, m delivery.Message) (any, err
 		return nil, &delivery.Failure{Permanent: errors.Is(err, ErrNoShare), Err: err}
 	}
 	if !o.Live(c.Now()) {
-		return nil, permanently(ErrShareEnded)
+		return nil, delivery.Permanently(ErrShareEnded)
 	}
 	var msg shareMessage
 	if err := json.Unmarshal(m.Payload, &msg); err != nil {
-		return nil, permanently(err)
+		return nil, delivery.Permanently(err)
 	}
 	d, err := c.Peers.Discover(ctx, m.Peer)
 	if err != nil {
-		return nil, explain(m.Peer, err)
+		return nil, delivery.Unknown(m.Peer, err)
 	}
 	if err := c.suits(o, d); err != nil {
-		return nil, permanently(err)
+		return nil, delivery.Permanently(err)
 	}
 	if exchange := d.HasCapability(ocm.CapExchangeToken) || d.HasCriterion(ocm.CriterionExchangeToken); exchange != o.MustExchange {
 		// Before the call: the peer may come for a token before its answer
@@ -365,11 +402,11 @@ func (c shareCourier) Deliver(ctx context.Context, m delivery.Message) (any, err
 	}
 	share, err := c.notice(o, owner, ocm.Secret(msg.Secret), d)
 	if err != nil {
-		return nil, permanently(err)
+		return nil, delivery.Permanently(err)
 	}
 	answer, err := c.Client.Share(ctx, d, share)
 	if err != nil {
-		return nil, failure(m.Peer, err)
+		return nil, delivery.Refused(m.Peer, err)
 	}
 	return answer, nil
 }
@@ -393,7 +430,7 @@ func (s *Service) notice(o *Outgoing, owner account.User, secret ocm.Secret, d *
 	if err != nil {
 		return nil, err
 	}
-	from := ocm.Address{Identifier: owner.Name, Host: s.Self}
+	from := ocm.Address{Identifier: cmp.Or(o.Sender, owner.Name), Host: s.Self}
 	dav := &ocm.WebDAV{URI: o.ID, SharedSecret: secret, Permissions: splitPerms(o.Permissions), Size: -1}
 	if d.ReceivesAbsoluteURI() {
 		dav.URI = s.Origin + DAVPath + o.ID
@@ -426,7 +463,7 @@ func (c shareCourier) Delivered(ctx context.Context, tx bun.Tx, m delivery.Messa
 }
 
 func (c shareCourier) Failed(ctx context.Context, tx bun.Tx, m delivery.Message, cause error) error {
-	return c.turn(ctx, tx, m.OrderKey, StatePending, StateFailed, sentence(cause))
+	return c.turn(ctx, tx, m.OrderKey, StatePending, StateFailed, delivery.Sentence(cause))
 }
 
 func (c shareCourier) Revived(ctx context.Context, tx bun.Tx, m delivery.Message) error {

@@ -13,7 +13,9 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/contact"
 	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
@@ -29,13 +31,6 @@ type Peers interface {
 // Files gives the files of the people of this server.
 type Files interface {
 	Own(ctx context.Context, userID string) (tree.Tree, error)
-}
-
-// Policy is what the operator decided about shares.
-type Policy struct {
-	MustExchange bool          // refuse received shares without the code flow
-	AllowPlain   bool          // http and private addresses are fine: tests and the demo
-	TokenTTL     time.Duration // of access tokens; default 5 min
 }
 
 // Service carries out what people and peers ask about shares.
@@ -54,7 +49,12 @@ type Service struct {
 	Origin   string // our public origin, the issuer of access tokens
 	Key      ed25519.PrivateKey
 	KeyID    string
-	Policy   Policy
+
+	Contacts   *contact.Service
+	Policy     *peer.Policy
+	Quarantine bool          // shares of senders whom no recipient knows wait apart
+	AllowPlain bool          // http and private addresses are fine: tests and the demo
+	TokenTTL   time.Duration // of access tokens; default 5 min
 
 	remotes remotes
 }
@@ -62,8 +62,8 @@ type Service struct {
 // Start registers the service with the outbox; call it once, before the outbox
 // runs.
 func (s *Service) Start() {
-	if s.Policy.TokenTTL <= 0 {
-		s.Policy.TokenTTL = 5 * time.Minute
+	if s.TokenTTL <= 0 {
+		s.TokenTTL = 5 * time.Minute
 	}
 	s.Outbox.Register(kindShare, shareCourier{s})
 	s.Outbox.Register(kindNotification, notificationCourier{s})

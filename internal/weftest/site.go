@@ -127,7 +127,7 @@ func (s *Site) Advance(d time.Duration) { s.ahead.Add(int64(d)) }
 func (s *Site) Rows() map[string]int64 {
 	s.T.Helper()
 	out := map[string]int64{}
-	for _, table := range []string{"outgoing_shares", "incoming_shares", "incoming_members", "outbox"} {
+	for _, table := range []string{"outgoing_shares", "incoming_shares", "incoming_members", "outbox", "invites", "acceptances", "contacts", "pseudonyms"} {
 		n, err := s.Server.DB.Read.NewSelect().Table(table).Count(s.T.Context())
 		if err != nil {
 			s.T.Fatal(err)
@@ -216,7 +216,7 @@ func (p *Person) API(method, path string, in, out any) {
 	p.T.Helper()
 	a := p.TryAPI(method, path, in)
 	if a.Status >= 300 {
-		p.T.Fatalf("%s %s by %s: %d %s", method, path, p.Name, a.Status, a.Body)
+		p.T.Fatalf("%s %s by %s: %d %s\nlog: %v", method, path, p.Name, a.Status, a.Body, p.Log.Records(a.Header.Get("X-Request-Id")))
 	}
 	if out != nil {
 		if err := json.Unmarshal([]byte(a.Body), out); err != nil {
@@ -336,6 +336,56 @@ func (p *Person) Accept(name string) Received {
 	r := p.Inbox(name, "pending")
 	p.API("POST", "/received/"+r.ID+"/accept", nil, &r)
 	return r
+}
+
+// Invite is an invite as its sender's API shows it.
+type Invite struct{ ID, State, AcceptedBy, InviteString, Link string }
+
+// Invite makes an invite; options are members of the call.
+func (p *Person) Invite(options ...map[string]any) Invite {
+	p.T.Helper()
+	in := map[string]any{}
+	for _, o := range options {
+		for k, v := range o {
+			in[k] = v
+		}
+	}
+	var out Invite
+	p.API("POST", "/invites", in, &out)
+	return out
+}
+
+// Acceptance is an accepted invite as the API shows it.
+type Acceptance struct{ ID, Server, State, Knows, Reason, Address, Contact, Name string }
+
+// AcceptInvite accepts an invite string or link.
+func (p *Person) AcceptInvite(invite string) Acceptance {
+	p.T.Helper()
+	var out Acceptance
+	p.API("POST", "/invites/accept", map[string]any{"invite": invite}, &out)
+	return out
+}
+
+// Contact is an entry of the address book as the API shows it.
+type Contact struct {
+	ID, Address, Name, Email, Source, Note, KnownAs, GoneAt string
+	Invited, Trusted, Blocked                               bool
+	Labels                                                  []string
+}
+
+// Contacts searches the address book.
+func (p *Person) Contacts(query string) (out []Contact) {
+	p.T.Helper()
+	p.API("GET", "/contacts?q="+url.QueryEscape(query), nil, &out)
+	return out
+}
+
+// Befriend has the person invite other, who accepts.
+func (p *Person) Befriend(other *Person) {
+	p.T.Helper()
+	if a := other.AcceptInvite(p.Invite().InviteString); a.State != "accepted" {
+		p.T.Fatalf("%s accepts the invite of %s: %+v", other.Name, p.Name, a)
+	}
 }
 
 // Until polls for what happens in the background.

@@ -75,12 +75,12 @@ func RetryAfter(h http.Header, now time.Time) time.Duration {
 }
 
 // failed is the error of a call without an answer. A guarded HTTP client says
-// with an *ocm.Error why it did not make the call at all; anything else is a
-// fault of the network, which may pass.
+// with an *ocm.Error why it did not make the call at all, for good if that is a
+// 502; anything else is a fault of the network, which may pass.
 func failed(op string, host ocm.Host, err error) *PeerError {
 	pe := &PeerError{Op: op, Host: host, Temporary: true, Err: err}
 	if e, ok := errors.AsType[*ocm.Error](err); ok {
-		pe.Code, pe.RetryAfter, pe.Temporary = e.Code, e.RetryAfter, Temporary(e.Status)
+		pe.Code, pe.RetryAfter, pe.Temporary = e.Code, e.RetryAfter, Temporary(e.Status) && e.Status != http.StatusBadGateway
 		pe.Err = e
 	}
 	if errors.Is(err, context.Canceled) {

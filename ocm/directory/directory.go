@@ -40,21 +40,47 @@ const (
 // entries with http, for tests. Failures are *ocm.Error.
 func Verify(document []byte, key crypto.PublicKey, plain bool) (*ocm.Directory, error) {
 	if len(document) > MaxDocument {
-		return nil, ocm.NewError(http.StatusBadRequest, ocm.CodeDirectoryInvalid, fmt.Sprintf("the directory is larger than %d bytes", MaxDocument))
+		return nil, tooLarge()
 	}
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
-	jws, err := jose.ParseSignedJSON(string(document), algorithms)
+	jws, err := parse(document)
 	if err != nil {
-		return nil, ocm.NewError(http.StatusBadRequest, CodeUnsigned,
-			"the document is not a JWS in JSON serialisation signed with EdDSA, ES256 or RS256").With(err)
+		return nil, err
 	}
 	_, _, payload, err := jws.VerifyMulti(key)
 	if err != nil {
 		return nil, ocm.NewError(http.StatusBadRequest, CodeWrongKey, "the directory is not signed with the key that was given for it").With(err)
 	}
 	return ocm.ReadDirectory(payload, plain)
+}
+
+func tooLarge() error {
+	return ocm.NewError(http.StatusBadRequest, ocm.CodeDirectoryInvalid, fmt.Sprintf("the directory is larger than %d bytes", MaxDocument))
+}
+
+func parse(document []byte) (*jose.JSONWebSignature, error) {
+	jws, err := jose.ParseSignedJSON(string(document), algorithms)
+	if err != nil {
+		return nil, ocm.NewError(http.StatusBadRequest, CodeUnsigned,
+			"the document is not a JWS in JSON serialisation signed with EdDSA, ES256 or RS256").With(err)
+	}
+	return jws, nil
+}
+
+// Check reports whether a document is a signed list that others can read, without
+// a key to tell who signed it.
+func Check(document []byte, plain bool) error {
+	if len(document) > MaxDocument {
+		return tooLarge()
+	}
+	jws, err := parse(document)
+	if err != nil {
+		return err
+	}
+	_, err = ocm.ReadDirectory(jws.UnsafePayloadWithoutVerification(), plain)
+	return err
 }
 
 // Sign makes the document of a list.

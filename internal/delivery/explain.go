@@ -1,4 +1,4 @@
-package sharing
+package delivery
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"syscall"
 
+	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/tree"
 	"github.com/weft-mesh/weft/ocm"
 	"github.com/weft-mesh/weft/ocm/client"
@@ -22,29 +23,33 @@ type setback struct {
 func (s *setback) Error() string { return s.sentence + " (" + s.err.Error() + ")" }
 func (s *setback) Unwrap() error { return s.err }
 
-// sentence is the part of a failure that is for the person: what explain said,
+// Sentence is the part of a failure that is for the person: what Explain said,
 // and the peer's code.
-func sentence(err error) string {
+func Sentence(err error) string {
 	s, ok := errors.AsType[*setback](err)
 	if !ok {
 		return err.Error()
 	}
-	if pe, ok := errors.AsType[*client.PeerError](err); ok && pe.Code != "" {
+	if pe, ok := errors.AsType[*client.PeerError](err); ok && pe.Code != "" && pe.Status != 0 {
 		return s.sentence + " (" + string(pe.Code) + ")"
 	}
 	return s.sentence
 }
 
-// explain puts what a peer answered, or did not, into words.
-func explain(peer ocm.Host, err error) error {
+// Explain puts what a peer answered, or did not, into words.
+func Explain(host ocm.Host, err error) error {
 	if err == nil {
 		return nil
 	}
-	name := string(peer)
+	name := string(host)
 	sentence := name + " could not be told"
 	var dns *net.DNSError
 	pe, answered := errors.AsType[*client.PeerError](err)
 	switch {
+	case errors.Is(err, peer.ErrDenied):
+		sentence = "the operator of this server does not allow dealing with " + name
+	case errors.Is(err, peer.ErrAddress), errors.Is(err, peer.ErrPlain), errors.Is(err, peer.ErrRedirect):
+		sentence = name + " cannot be used: " + refusedHere(err)
 	case errors.As(err, &dns) && dns.IsNotFound:
 		sentence = "there is no server named " + name
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, tree.ErrUnavailable),
@@ -54,6 +59,14 @@ func explain(peer ocm.Host, err error) error {
 		sentence = refusal(name, pe)
 	}
 	return &setback{sentence, err}
+}
+
+// refusedHere is why our own guard did not make a call.
+func refusedHere(err error) string {
+	if e, ok := errors.AsType[*ocm.Error](err); ok {
+		return e.Message
+	}
+	return err.Error()
 }
 
 func refusal(name string, pe *client.PeerError) string {
@@ -79,3 +92,23 @@ func refusal(name string, pe *client.PeerError) string {
 	}
 	return name + " could not be told"
 }
+
+// Refused says what a peer's answer means for the next attempt.
+func Refused(host ocm.Host, err error) error {
+	if pe, ok := errors.AsType[*client.PeerError](err); ok {
+		return &Failure{Permanent: !pe.Temporary, RetryAfter: pe.RetryAfter, Err: Explain(host, err)}
+	}
+	return Explain(host, err)
+}
+
+// Unknown says what it means for the next attempt that a peer could not be
+// discovered: it may be another time, unless policy forbids to ask.
+func Unknown(host ocm.Host, err error) error {
+	if errors.Is(err, peer.ErrDenied) {
+		return Permanently(Explain(host, err))
+	}
+	return Explain(host, err)
+}
+
+// Permanently marks an error that trying again would not mend.
+func Permanently(err error) error { return &Failure{Permanent: true, Err: err} }

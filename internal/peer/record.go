@@ -1,0 +1,286 @@
+package peer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/ocm"
+	"github.com/weft-mesh/weft/ocm/client"
+)
+
+// marks gather how calls to hosts went, until they are written down.
+type marks struct {
+	mu     sync.Mutex
+	byHost map[string]*mark
+}
+
+type mark struct {
+	success, failure time.Time
+	since            time.Time // of the first failure in a row, if it is among these
+	failures         int64     // in a row
+	recovered        bool      // a success came before the failures, if any
+	reason           string
+}
+
+func (m *marks) note(host string, err error, at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := m.byHost[host]
+	if k == nil {
+		if len(m.byHost) >= maxHosts {
+			return
+		}
+		if m.byHost == nil {
+			m.byHost = map[string]*mark{}
+		}
+		k = &mark{}
+		m.byHost[host] = k
+	}
+	if err == nil {
+		k.success, k.failures, k.since, k.reason, k.recovered = at, 0, time.Time{}, "", true
+		return
+	}
+	k.failure, k.reason = at, err.Error()
+	if k.failures++; k.failures == 1 {
+		k.since = at
+	}
+}
+
+func (m *marks) take() map[string]*mark {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := m.byHost
+	m.byHost = nil
+	return out
+}
+
+// flushEvery is how often the outcomes of calls are written down.
+const flushEvery = 2 * time.Second
+
+// Run writes down how calls to peers go until ctx ends.
+func (p *Peers) Run(ctx context.Context) error {
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			p.flush(context.WithoutCancel(ctx))
+			return nil
+		}
+		p.flush(ctx)
+	}
+}
+
+// flush writes what is known of hosts that are peers; others, such as those
+// that keys are fetched from, have no row.
+func (p *Peers) flush(ctx context.Context) {
+	heard := p.marks.take()
+	if len(heard) == 0 || p.opt.DB == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	err := p.opt.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		for host, k := range heard {
+			q := tx.NewUpdate().Model((*peerRow)(nil)).Where("host = ?", host)
+			if !k.success.IsZero() {
+				q = q.Set("last_success = ?", store.Millis(k.success))
+			}
+			switch {
+			case k.failures > 0 && k.recovered:
+				q = q.Set("failures = ?", k.failures).Set("failing_since = ?", store.Millis(k.since))
+			case k.failures > 0:
+				q = q.Set("failures = failures + ?", k.failures).
+					Set("failing_since = CASE WHEN failing_since = 0 THEN ? ELSE failing_since END", store.Millis(k.since))
+			default:
+				q = q.Set("failures = 0").Set("failing_since = 0")
+			}
+			if !k.failure.IsZero() {
+				q = q.Set("last_failure = ?", store.Millis(k.failure))
+			}
+			if _, err := q.Set("failure = ?", k.reason).Exec(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil && ctx.Err() == nil {
+		p.opt.Log.Error("how peers answer cannot be written down", "error", err)
+	}
+}
+
+// Record is what is known of a server that was met.
+type Record struct {
+	Host         ocm.Host
+	FirstSeen    time.Time
+	Discovery    *ocm.Discovery  // nil when it was never read
+	Document     json.RawMessage // as it came
+	DiscoveredAt time.Time
+	Profile      client.Profile // which family of servers it seems to be
+	LastSuccess  time.Time
+	LastFailure  time.Time
+	FailingSince time.Time // zero while it answers
+	Failures     int64     // in a row
+	Failure      string
+	RestsUntil   time.Time // it is not called before; zero when it may be
+	Keys         []KeyRecord
+	Sent         int64 // shares of ours that live there
+	Received     int64 // shares of theirs that live here
+	Waiting      int64 // messages that wait for it, or were given up
+	Reports      int64 // by our people
+	Verdict      Verdict
+}
+
+// KeyRecord is a key a peer signs, or signed, with.
+type KeyRecord struct {
+	KID        string
+	Thumbprint string // RFC 7638, SHA-256
+	State      string
+	FirstSeen  time.Time
+	LastSeen   time.Time
+	Published  bool // in the key set as last seen
+	Joined     bool // came after the first ones
+}
+
+// ErrNotMet says that a host is not known here.
+var ErrNotMet = ocm.NewError(http.StatusNotFound, "PEER_NOT_FOUND", "This server has not met that one. Have a look at it with: weft peer refresh HOST")
+
+// Records lists the servers met, by name.
+func (p *Peers) Records(ctx context.Context) ([]Record, error) {
+	var rows []peerRow
+	if err := p.opt.DB.Read.NewSelect().Model(&rows).Order("host").Scan(ctx); err != nil {
+		return nil, err
+	}
+	counts, err := p.counts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []Record{}
+	for _, r := range rows {
+		rec, err := p.recordOf(ctx, r, counts)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, rec)
+	}
+	return out, nil
+}
+
+// Record tells what is known of one server, with its keys.
+func (p *Peers) Record(ctx context.Context, host ocm.Host) (*Record, error) {
+	row, err := p.memory.load(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	if row.Host == "" {
+		return nil, ErrNotMet
+	}
+	counts, err := p.counts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := p.recordOf(ctx, row, counts)
+	if err != nil {
+		return nil, err
+	}
+	rec.Keys, err = p.KeysOf(ctx, host)
+	return &rec, err
+}
+
+// counts are numbers of things by host, by what they are.
+func (p *Peers) counts(ctx context.Context) (map[string]map[string]int64, error) {
+	out := map[string]map[string]int64{}
+	for what, q := range map[string]struct{ table, where string }{
+		"sent":     {"outgoing_shares", "state IN ('pending', 'delivered', 'accepted')"},
+		"received": {"incoming_shares", "ended_at = 0"},
+		"waiting":  {"outbox", "1 = 1"},
+		"reports":  {"reports", "1 = 1"},
+	} {
+		var rows []struct {
+			PeerHost string
+			N        int64
+		}
+		err := p.opt.DB.Read.NewSelect().Table(q.table).Column("peer_host").ColumnExpr("COUNT(*) AS n").Where(q.where).Group("peer_host").Scan(ctx, &rows)
+		if err != nil {
+			return nil, err
+		}
+		out[what] = map[string]int64{}
+		for _, r := range rows {
+			out[what][r.PeerHost] = r.N
+		}
+	}
+	return out, nil
+}
+
+func (p *Peers) recordOf(ctx context.Context, r peerRow, counts map[string]map[string]int64) (Record, error) {
+	rec := Record{
+		Host: ocm.Host(r.Host), FirstSeen: store.Time(r.FirstSeen), DiscoveredAt: store.Time(r.DiscoveredAt),
+		LastSuccess: store.Time(r.LastSuccess), LastFailure: store.Time(r.LastFailure), FailingSince: store.Time(r.FailingSince),
+		Failures: r.Failures, Failure: r.Failure,
+		Sent: counts["sent"][r.Host], Received: counts["received"][r.Host], Waiting: counts["waiting"][r.Host], Reports: counts["reports"][r.Host],
+	}
+	if d, err := ocm.ReadDiscovery([]byte(r.Discovery)); err == nil {
+		rec.Discovery, rec.Document, rec.Profile = d, json.RawMessage(r.Discovery), client.ProfileOf(d)
+	}
+	if until := rec.LastFailure.Add(p.opt.Cooldown); r.Failures >= failuresToOpen && until.After(p.opt.Now()) {
+		rec.RestsUntil = until
+	}
+	var err error
+	if p.opt.Policy != nil {
+		rec.Verdict, err = p.opt.Policy.Decide(ctx, rec.Host)
+	}
+	return rec, err
+}
+
+// KeysOf lists all keys a peer was seen with, the newest first.
+func (p *Peers) KeysOf(ctx context.Context, host ocm.Host) ([]KeyRecord, error) {
+	row, err := p.memory.load(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	var rows []peerKeyRow
+	if err := p.opt.DB.Read.NewSelect().Model(&rows).Where("host = ?", string(host)).Order("first_seen DESC", "kid").Scan(ctx); err != nil {
+		return nil, err
+	}
+	out := []KeyRecord{}
+	for _, k := range rows {
+		out = append(out, KeyRecord{
+			KID: k.KID, Thumbprint: k.Thumbprint, State: k.State, FirstSeen: store.Time(k.FirstSeen), LastSeen: store.Time(k.LastSeen),
+			Published: k.LastSeen >= row.JWKSAt, Joined: k.FirstSeen > rows[len(rows)-1].FirstSeen,
+		})
+	}
+	return out, nil
+}
+
+// ErrNoKey says that a peer was never seen with a key.
+var ErrNoKey = ocm.NewError(http.StatusNotFound, "KEY_NOT_FOUND", "That server was never seen with such a key.")
+
+// DecideKey trusts or rejects a key of a peer, named by its kid or thumbprint.
+func (p *Peers) DecideKey(ctx context.Context, host ocm.Host, key, state string) error {
+	if !slices.Contains([]string{KeyTrusted, KeyRejected}, state) {
+		return errors.New("a key is trusted or rejected")
+	}
+	if p.opt.Policy != nil {
+		defer p.opt.Policy.rules.Stale()
+	}
+	return p.opt.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		res, err := tx.NewUpdate().Model((*peerKeyRow)(nil)).Set("state = ?", state).
+			Where("host = ?", string(host)).Where("kid = ? OR thumbprint = ?", key, key).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		if n, _ := res.RowsAffected(); n == 0 {
+			return ErrNoKey
+		}
+		return store.Bump(ctx, tx, trustName)
+	})
+}

@@ -1,0 +1,268 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/weft-mesh/weft/internal/contact"
+	"github.com/weft-mesh/weft/internal/web"
+	"github.com/weft-mesh/weft/ocm"
+)
+
+func (s *Server) page(w http.ResponseWriter, status int, name string, data any) {
+	web.Render(w, status, name, web.Page{Site: s.conf.Provider, Data: data}, name == "wayf")
+}
+
+// problemPage answers a visitor's browser.
+func (s *Server) problemPage(w http.ResponseWriter, r *http.Request, err error) {
+	e := asError(err)
+	note(r, e)
+	setRetryAfter(w, e)
+	s.page(w, e.Status, "problem", map[string]string{"Title": "That did not work", "Message": e.Message, "Request": requestOf(r).id})
+}
+
+// welcome greets who opens the server in a browser: what it is, and the ways in.
+func (s *Server) welcome(w http.ResponseWriter, r *http.Request) {
+	s.page(w, http.StatusOK, "welcome", map[string]string{"Host": string(s.Self), "Origin": s.origin})
+}
+
+// mayLook bounds how often a visitor has us ask other servers.
+func (s *Server) mayLook(r *http.Request) error {
+	if wait := s.byLook.take(requestOf(r).from); wait > 0 {
+		return errTooMany.RetryIn(wait)
+	}
+	return nil
+}
+
+// maxListed bounds how many servers the page lists at once.
+const maxListed = 50
+
+// wayf is the Where-Are-You-From page (OCM 1.5, Invite Flow): who holds one of
+// our invites says which server they are from, and is sent on to accept it
+// there. Whether the token is good is not looked at: nobody is to try them here.
+func (s *Server) wayf(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	invite, err := ocm.NewInvite(q.Get("token"), string(s.Self))
+	if err != nil {
+		s.problemPage(w, r, ocm.NewError(http.StatusBadRequest, ocm.CodeInviteMalformed, "This link is not complete. Ask for it again, and copy it whole."))
+		return
+	}
+	type listed struct {
+		contact.Entry
+		Link string
+	}
+	data := struct {
+		Token, InviteString, Server, Query, Error, NoPage string
+		Servers                                           []listed
+		Count                                             int
+		Many, More                                        bool
+	}{Token: invite.Token.Reveal(), InviteString: invite.InviteString(), Server: strings.TrimSpace(q.Get("server")), Query: q.Get("q")}
+	status := http.StatusOK
+	if data.Server != "" {
+		target, server, err := s.sendOn(r, data.Server, invite.Token)
+		switch {
+		case err != nil:
+			e := asError(err)
+			note(r, e)
+			status, data.Error = e.Status, e.Message
+		case target != "":
+			w.Header().Set("Referrer-Policy", "no-referrer")
+			w.Header().Set("Cache-Control", "no-store")
+			http.Redirect(w, r, target, http.StatusSeeOther)
+			return
+		default:
+			data.NoPage = cmp.Or(server.Listed, server.Name, string(server.Host))
+		}
+	}
+	all, err := s.Directories.Servers(r.Context(), "", ocm.MaxDirectoryServers)
+	if err != nil {
+		s.problemPage(w, r, err)
+		return
+	}
+	found, err := s.Directories.Servers(r.Context(), data.Query, maxListed+1)
+	if err != nil {
+		s.problemPage(w, r, err)
+		return
+	}
+	data.Count, data.Many, data.More = len(all), len(all) > maxListed, len(found) > maxListed
+	for _, e := range found[:min(len(found), maxListed)] {
+		link := url.Values{"token": {data.Token}, "server": {string(e.Host)}}
+		data.Servers = append(data.Servers, listed{e, contact.WAYFPath + "?" + link.Encode()})
+	}
+	s.page(w, status, "wayf", data)
+}
+
+// sendOn finds where a visitor from a server accepts an invite of ours.
+func (s *Server) sendOn(r *http.Request, text string, token ocm.Secret) (string, *contact.Server, error) {
+	if err := s.mayLook(r); err != nil {
+		return "", nil, err
+	}
+	server, err := s.Contacts.Look(r.Context(), text)
+	if err != nil {
+		return "", nil, err
+	}
+	if server.Host == s.Self {
+		return "", nil, ocm.NewError(http.StatusBadRequest, "SERVER_IS_THIS", "That is this server. People here need no invite to share with each other.")
+	}
+	return s.Contacts.DialogFor(server, token), server, nil
+}
+
+// wayfCheck says early, to the page's script, what a typed server is.
+func (s *Server) wayfCheck(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	err := s.mayLook(r)
+	var server *contact.Server
+	if err == nil {
+		server, err = s.Contacts.Look(r.Context(), r.URL.Query().Get("server"))
+	}
+	if err != nil {
+		e := asError(err)
+		note(r, e)
+		writeJSON(w, http.StatusOK, map[string]any{"ok": false, "verdict": e.Message})
+		return
+	}
+	verdict := cmp.Or(server.Listed, server.Name, string(server.Host)) + " can take the invite."
+	switch {
+	case server.Warning != "":
+		verdict = server.Warning + "."
+	case server.Dialog == "":
+		verdict = cmp.Or(server.Listed, server.Name, string(server.Host)) + " has no page for invites; you will take the invite there by hand."
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"ok": true, "verdict": verdict})
+}
+
+// acceptPage is what the template of the inviteAcceptDialog shows.
+type acceptPage struct {
+	Token, Provider, User string
+	From                  *contact.Server
+	Error                 string
+	State, Explained      string // of an acceptance that is not complete
+	Done, Form            bool
+	Contact, Address      string
+}
+
+// acceptDialog is the inviteAcceptDialog of our discovery document: it shows who
+// invites from where, and takes the acceptance of someone who signs in.
+func (s *Server) acceptDialog(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	page, status := s.invitation(r, q.Get("token"), q.Get("providerDomain"))
+	s.page(w, status, "accept", page)
+}
+
+// invitation looks at where an invite comes from.
+func (s *Server) invitation(r *http.Request, token, provider string) (*acceptPage, int) {
+	page := &acceptPage{Token: token, Provider: provider}
+	fail := func(err error) (*acceptPage, int) {
+		e := asError(err)
+		note(r, e)
+		page.Error = e.Message
+		return page, e.Status
+	}
+	invite, err := ocm.NewInvite(token, provider)
+	if err != nil {
+		return fail(ocm.NewError(http.StatusBadRequest, ocm.CodeInviteMalformed, "This link is not complete, or it was changed. Ask for the invite again, and copy it whole.").With(err))
+	}
+	page.Provider = string(invite.Provider)
+	if invite.Provider == s.Self { // who may be told more signs in
+		page.Form = true
+		return page, http.StatusOK
+	}
+	if err := s.mayLook(r); err != nil {
+		return fail(err)
+	}
+	server, err := s.Contacts.Look(r.Context(), string(invite.Provider))
+	if err != nil {
+		// A server that does not answer now can still be told later.
+		page.Form = asError(err).Status == http.StatusServiceUnavailable
+		page.From = &contact.Server{Host: invite.Provider}
+		return fail(err)
+	}
+	page.From, page.Form = server, true
+	return page, http.StatusOK
+}
+
+// acceptInvite takes the form of acceptDialog.
+func (s *Server) acceptInvite(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		s.problemPage(w, r, ocm.NewError(http.StatusBadRequest, ocm.CodeInvalidPayload, "The form cannot be read.").With(err))
+		return
+	}
+	page, status := s.invitation(r, r.PostForm.Get("token"), r.PostForm.Get("providerDomain"))
+	page.User = r.PostForm.Get("user")
+	if page.Form {
+		status = s.acceptFor(r.Context(), r, page)
+	}
+	s.page(w, status, "accept", page)
+}
+
+func (s *Server) acceptFor(ctx context.Context, r *http.Request, page *acceptPage) int {
+	fail := func(err error) int {
+		e := asError(err)
+		note(r, e)
+		page.Error = e.Message
+		return e.Status
+	}
+	user, err := s.Accounts.Authenticate(ctx, page.User, ocm.Secret(r.PostForm.Get("password")), requestOf(r).from)
+	if err != nil {
+		return fail(err)
+	}
+	requestOf(r).user = &user
+	invite, err := ocm.NewInvite(page.Token, page.Provider)
+	if err != nil {
+		return fail(err)
+	}
+	a, err := s.Contacts.Accept(ctx, user, invite.InviteString(), nil)
+	if err != nil {
+		page.Form = false
+		return fail(err)
+	}
+	page.Error = ""
+	if a.State != contact.AcceptanceDone {
+		page.State, page.Explained = a.State, explainAcceptance(a)
+		page.Form = a.State != contact.AcceptanceHalfway
+		return http.StatusOK
+	}
+	page.Done, page.Form = true, false
+	page.Address = ocm.Address{Identifier: a.Given, Host: s.Self}.String()
+	page.Contact = string(invite.Provider)
+	if c, err := s.Contacts.Get(ctx, user.ID, a.ContactID); err == nil {
+		page.Contact = c.Name + " (" + c.Address + ")"
+	}
+	return http.StatusOK
+}
+
+// explainAcceptance says of an acceptance that is not complete which side knows
+// what.
+func explainAcceptance(a *contact.Acceptance) string {
+	var knows string
+	switch a.Knows() {
+	case "they":
+		knows = " They know you; you do not know them yet."
+	case "unclear":
+		knows = " Whether they know you already is not clear; it is safe to try again."
+	case "nobody":
+		knows = " Neither side knows the other yet."
+	}
+	switch {
+	case a.State == contact.AcceptancePending && a.Reason == "":
+		return a.PeerHost + " is being told; you find the contact in your address book as soon as it answers." + knows
+	case a.Reason != "":
+		return a.Reason + "." + knows
+	}
+	return "The invite could not be accepted." + knows
+}
+
+// publishedDirectory serves the list this server publishes, if it does.
+func (s *Server) publishedDirectory(w http.ResponseWriter, r *http.Request) {
+	doc, err := s.Directories.Published(r.Context())
+	if err != nil {
+		s.refusePeer(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jose+json")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Write(doc)
+}
