@@ -36,19 +36,28 @@ type commands struct {
 	Key    keyCmd    `cmd:"" group:"Operators" help:"Manage the keys this server signs with."`
 	Outbox outboxCmd `cmd:"" group:"Operators" help:"See and resend what waits for other servers."`
 
-	Login   loginCmd   `cmd:"" group:"People" help:"Sign in to a server, for the commands below."`
-	Logout  logoutCmd  `cmd:"" group:"People" help:"Sign out."`
-	Ls      lsCmd      `cmd:"" group:"People" help:"List a folder."`
-	Put     putCmd     `cmd:"" group:"People" help:"Upload files and folders."`
-	Get     getCmd     `cmd:"" group:"People" help:"Download a file or folder."`
-	Mkdir   mkdirCmd   `cmd:"" group:"People" help:"Make a folder."`
-	Mv      mvCmd      `cmd:"" group:"People" help:"Move or rename; shares follow."`
-	Rm      rmCmd      `cmd:"" group:"People" help:"Delete a file or folder."`
+	Peer      peerCmd      `cmd:"" group:"Operators" help:"See the servers met, and decide whom to deal with."`
+	Directory directoryCmd `cmd:"" group:"Operators" help:"Join a federation by its directory, or publish one."`
+	Explain   explainCmd   `cmd:"" group:"Operators" help:"Tell how a request was decided, and by which rule."`
+
+	Login    loginCmd    `cmd:"" group:"People" help:"Sign in to a server, for the commands below."`
+	Logout   logoutCmd   `cmd:"" group:"People" help:"Sign out."`
+	Ls       lsCmd       `cmd:"" group:"People" help:"List a folder."`
+	Put      putCmd      `cmd:"" group:"People" help:"Upload files and folders."`
+	Get      getCmd      `cmd:"" group:"People" help:"Download a file or folder."`
+	Mkdir    mkdirCmd    `cmd:"" group:"People" help:"Make a folder."`
+	Mv       mvCmd       `cmd:"" group:"People" help:"Move or rename; shares follow."`
+	Rm       rmCmd       `cmd:"" group:"People" help:"Delete a file or folder."`
+	Invite   inviteCmd   `cmd:"" group:"People" help:"Meet someone from another server: invite, or accept an invite."`
+	Contacts contactsCmd `cmd:"" group:"People" help:"Your address book."`
+
 	Share   shareCmd   `cmd:"" group:"People" help:"Share a file or folder with someone anywhere."`
 	Shares  sharesCmd  `cmd:"" group:"People" help:"List the shares you sent and received."`
 	Accept  acceptCmd  `cmd:"" group:"People" help:"Accept a share."`
 	Decline declineCmd `cmd:"" group:"People" help:"Decline a share."`
 	Leave   leaveCmd   `cmd:"" group:"People" help:"Give an accepted share back."`
+	Block   blockCmd   `cmd:"" group:"People" help:"Give a share back and let no other of its sender arrive."`
+	Report  reportCmd  `cmd:"" group:"People" help:"Tell the operator of a share that should not have come."`
 	Unshare unshareCmd `cmd:"" group:"People" help:"End a share you sent."`
 	Resend  resendCmd  `cmd:"" group:"People" help:"Try to deliver a failed share again."`
 }

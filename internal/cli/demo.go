@@ -173,8 +173,44 @@ func (t *story) tell(format string, args ...any) {
 // wire prints what a step did between the servers.
 func (t *story) wire(s *site, line string) { fmt.Fprintf(t.out, "      %s: %s\n", s.title, line) }
 
+// meet has Alice invite Bob.
+func (t *story) meet(ctx context.Context) error {
+	var i sentInvite
+	if err := t.alice.session.call(ctx, "POST", "/invites", map[string]any{"note": "met at the reef"}, &i); err != nil {
+		return t.failed("invited", err)
+	}
+	t.tell("Alice meets Bob, who has his account elsewhere, and sends him an invite.")
+	fmt.Fprintf(t.out, "      %s\n", i.Link)
+	var a acceptance
+	if err := t.bob.session.call(ctx, "POST", "/invites/accept", map[string]any{"invite": i.Link}, &a); err != nil {
+		return t.failed("invite accepted", err)
+	}
+	if a.State != "accepted" {
+		return t.failed("invite accepted", fmt.Errorf("it is %s: %s", a.State, a.Reason))
+	}
+	line, err := t.alice.wire.await(ctx, "POST", "/ocm/invite-accepted", http.StatusOK)
+	if err != nil {
+		return t.failed("invite accepted", err)
+	}
+	t.tell("Bob accepts it on his own server, which tells hers.")
+	t.wire(t.alice, line)
+	for _, of := range []struct {
+		owner *site
+		other string
+	}{{t.alice, t.bob.session.Address}, {t.bob, t.alice.session.Address}} {
+		if _, err := of.owner.session.findContact(ctx, of.other); err != nil {
+			return t.failed("each in the other's address book", err)
+		}
+	}
+	t.tell("Now each is in the other's address book, and both can share.")
+	return nil
+}
+
 // first makes the files and the first share, up to Bob's inbox.
 func (t *story) first(ctx context.Context) error {
+	if err := t.meet(ctx); err != nil {
+		return err
+	}
 	if err := t.files(ctx); err != nil {
 		return err
 	}
@@ -421,8 +457,10 @@ Both servers run. In another terminal:
   %[2]s get "Shared with me/%[4]s/Read me first.txt" -
 
   export WEFT_SESSION=%[5]s           # you are Alice
+  %[2]s contacts
   %[2]s ls "%[4]s"
   %[2]s unshare %[6]s
+  %[2]s invite                # open its link in a browser: where are you from?
 
 Mount them with any WebDAV program (the files of both and what is shared):
   %[7]s/dav/files/alice/   user alice   password %[8]s

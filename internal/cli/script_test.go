@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"testing"
 	"time"
@@ -33,11 +34,13 @@ func TestMain(m *testing.M) {
 //
 //	port NAME          a free port, as $NAME
 //	ready URL          waits until a server answers there
-//	pending NAME       waits for a share of that name, and sets $SHARE to its id
+//	pending NAME [STATE]  waits for a share of that name (in another state), and sets $SHARE to its id
+//	refused PATH ADDRESS  waits until sharing with the address is refused, and sets $REQUEST to its id
 //	waits PATH         waits until a share of that path met a setback
 //	accepted PATH      waits until a share of that path was accepted; $SHARE too
 //	gone PATH          waits until there is nothing at the path
 //	code N ARGS…       weft with these arguments exits with N
+//	take NAME REGEXP   sets $NAME to what the group matches in the last output
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -54,6 +57,8 @@ func TestScripts(t *testing.T) {
 			"accepted": accepted,
 			"gone":     gone,
 			"code":     code,
+			"take":     take,
+			"refused":  refused,
 		},
 	})
 }
@@ -99,14 +104,31 @@ func shares(ts *testscript.TestScript) *allShares {
 }
 
 func pending(ts *testscript.TestScript, _ bool, args []string) {
-	poll(ts, "a pending share "+args[0], func() error {
+	state := "pending"
+	if len(args) > 1 {
+		state = args[1]
+	}
+	poll(ts, "a share "+args[0]+" "+state, func() error {
 		for _, r := range shares(ts).Received {
-			if r.Name == args[0] && r.State == "pending" {
+			if r.Name == args[0] && r.State == state {
 				ts.Setenv("SHARE", short(r.ID))
 				return nil
 			}
 		}
 		return errors.New("there is none")
+	})
+}
+
+func refused(ts *testscript.TestScript, _ bool, args []string) {
+	s, err := openSession(IO{Env: []string{"WEFT_SESSION=" + ts.Getenv("WEFT_SESSION")}})
+	ts.Check(err)
+	poll(ts, "a refusal of "+args[1], func() error {
+		err := s.call(context.Background(), "POST", "/shares", map[string]any{"path": args[0], "with": args[1]}, nil)
+		if p, ok := errors.AsType[*problem](err); ok && p.Status == http.StatusForbidden {
+			ts.Setenv("REQUEST", p.RequestID)
+			return nil
+		}
+		return fmt.Errorf("it gives %v", err)
 	})
 }
 
@@ -159,6 +181,16 @@ func code(ts *testscript.TestScript, _ bool, args []string) {
 	if got != want {
 		ts.Fatalf("weft %v exits with %d, want %d", args[1:], got, want)
 	}
+}
+
+func take(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range []string{"stdout", "stderr"} {
+		if m := regexp.MustCompile("(?m)" + args[1]).FindStringSubmatch(ts.ReadFile(name)); m != nil {
+			ts.Setenv(args[0], m[1])
+			return
+		}
+	}
+	ts.Fatalf("nothing matches %s", args[1])
 }
 
 func poll(ts *testscript.TestScript, what string, try func() error) {

@@ -78,7 +78,7 @@ func (c *serveCmd) Run(ctx context.Context, io IO) error {
 	s, err := server.New(ctx, conf, server.Env{Log: log})
 	if err != nil {
 		ln.Close()
-		return explain(err)
+		return startFault(err)
 	}
 	defer s.Close()
 	log.Info("weft serves", "url", conf.Origin(), "listen", ln.Addr().String(), "data", conf.Data)
@@ -103,8 +103,8 @@ func listen(addr string) (net.Listener, error) {
 	return ln, nil
 }
 
-// explain adds what to do to the faults of a start.
-func explain(err error) error {
+// startFault adds what to do to the faults of a start.
+func startFault(err error) error {
 	if errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("%w. Give the data directory to the user that runs the server (chown -R)", err)
 	}

@@ -94,7 +94,7 @@ func (p *problem) Error() string {
 			msg += " (" + e.Name + ": " + e.Message + ")"
 		}
 	}
-	if p.Status >= 500 && p.RequestID != "" {
+	if (p.Status >= 500 || p.Status == http.StatusForbidden) && p.RequestID != "" { // for the operator: weft explain
 		msg += " (request " + p.RequestID + ")"
 	}
 	if p.Code == "SESSION_INVALID" {
@@ -123,6 +123,11 @@ func (s *session) call(ctx context.Context, method, path string, in, out any) er
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return s.send(req, out)
+}
+
+// send sends a request and reads the answer's JSON into out unless nil.
+func (s *session) send(req *http.Request, out any) error {
 	resp, err := s.do(req)
 	if err != nil {
 		return err

@@ -59,7 +59,7 @@ const idTail = 8
 func short(id string) string { return id[max(0, len(id)-idTail):] }
 
 // find completes what a person gave of an id: all of it, or its end.
-func find(given string, ids []string) (string, error) {
+func find(given string, ids []string, what, list string) (string, error) {
 	var found []string
 	for _, id := range ids {
 		if id == given {
@@ -71,11 +71,11 @@ func find(given string, ids []string) (string, error) {
 	}
 	switch len(found) {
 	case 0:
-		return "", fmt.Errorf("there is no share %q. See: weft shares", given)
+		return "", fmt.Errorf("there is no %s %q. See: %s", what, given, list)
 	case 1:
 		return found[0], nil
 	}
-	return "", fmt.Errorf("%q is the end of several ids; give more of it. See: weft shares --json", given)
+	return "", fmt.Errorf("%q is the end of several ids; give more of it. See: %s --json", given, list)
 }
 
 func (s *session) findSent(ctx context.Context, given string) (string, error) {
@@ -87,7 +87,7 @@ func (s *session) findSent(ctx context.Context, given string) (string, error) {
 	for _, o := range all.Sent {
 		ids = append(ids, o.ID)
 	}
-	return find(given, ids)
+	return find(given, ids, "share", "weft shares")
 }
 
 func (s *session) findReceived(ctx context.Context, given string) (string, error) {
@@ -99,7 +99,7 @@ func (s *session) findReceived(ctx context.Context, given string) (string, error
 	for _, r := range all.Received {
 		ids = append(ids, r.ID)
 	}
-	return find(given, ids)
+	return find(given, ids, "share", "weft shares")
 }
 
 type shareCmd struct {
@@ -192,7 +192,7 @@ func (c *sharesCmd) Run(ctx context.Context, io IO) error {
 	shown := 0
 	err = table(io, "ID\t\tWHAT\tWITH OR FROM\tRIGHTS\tSTATE", func(w *tabwriter.Writer) {
 		for _, r := range all.Received {
-			if !c.All && r.State != "pending" && r.State != "accepted" {
+			if !c.All && r.State != "pending" && r.State != "quarantined" && r.State != "accepted" {
 				continue
 			}
 			what := r.Name
@@ -264,6 +264,31 @@ func (c *declineCmd) Run(ctx context.Context, io IO) error { return c.run(ctx, i
 type leaveCmd struct{ received }
 
 func (c *leaveCmd) Run(ctx context.Context, io IO) error { return c.run(ctx, io, "leave", nil) }
+
+type blockCmd struct{ received }
+
+func (c *blockCmd) Run(ctx context.Context, io IO) error { return c.run(ctx, io, "block", nil) }
+
+type reportCmd struct {
+	received
+	Message string `help:"What is wrong with it." placeholder:"TEXT"`
+}
+
+func (c *reportCmd) Run(ctx context.Context, io IO) error {
+	s, err := openSession(io)
+	if err != nil {
+		return err
+	}
+	id, err := s.findReceived(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	if err := s.call(ctx, "POST", "/received/"+id+"/report", map[string]string{"message": c.Message}, nil); err != nil {
+		return err
+	}
+	fmt.Fprintln(io.Out, "Reported to the operator of your server. The share is still there: decline or block it if you want.")
+	return nil
+}
 
 type unshareCmd struct {
 	ID string `arg:"" help:"The share, by its id or the end of it: see weft shares."`

@@ -43,7 +43,7 @@ func (w where) onServer(ctx context.Context, io IO, do func(s *server.Server) er
 	}
 	s, err := server.New(ctx, conf, server.Env{Log: newLogger(io, conf.Log)})
 	if err != nil {
-		return explain(err)
+		return startFault(err)
 	}
 	return errors.Join(do(s), s.Close())
 }

@@ -204,6 +204,9 @@ func ReadVCard(b []byte) ([]Card, error) {
 	for {
 		v, err := dec.Decode()
 		if errors.Is(err, io.EOF) {
+			if len(cards) == 0 {
+				return nil, ErrCards
+			}
 			return cards, nil
 		}
 		if err != nil {

@@ -26,7 +26,10 @@ func lookalike(host ocm.Host) string {
 		return ""
 	}
 	shown, err := idna.Punycode.ToUnicode(name)
-	if err != nil {
+	odd := func(c rune) bool {
+		return !(unicode.IsLetter(c) || unicode.IsDigit(c) || unicode.IsMark(c) || c == '-' || c == '.')
+	}
+	if err != nil || strings.ContainsFunc(shown, odd) {
 		return fmt.Sprintf("%s is not a valid international name", name)
 	}
 	for _, label := range strings.Split(shown, ".") {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/weft-mesh/weft/internal/explain"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
 )
@@ -276,6 +277,7 @@ var ErrDenied = ocm.NewError(http.StatusForbidden, "PEER_DENIED_HERE", "The oper
 func (p *Policy) Permit(ctx context.Context, host ocm.Host) (Verdict, error) {
 	v, err := p.Decide(ctx, host)
 	if err == nil && v.Action == Deny {
+		explain.Note(ctx, "policy", "%s for %s: %s", v.Action, host, v.Because)
 		err = ErrDenied.Saying("The operator of this server does not allow dealing with %s.", host).With(errors.New(v.Because))
 	}
 	return v, err

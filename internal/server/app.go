@@ -209,6 +209,9 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	return g.Wait()
 }
 
+// Origin is the public origin, such as https://cloud.example.org.
+func (s *Server) Origin() string { return s.origin }
+
 // healthz tells that the process answers.
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})

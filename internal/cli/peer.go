@@ -1,0 +1,506 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/explain"
+	"github.com/weft-mesh/weft/internal/peer"
+	"github.com/weft-mesh/weft/internal/server"
+	"github.com/weft-mesh/weft/ocm"
+)
+
+type peerCmd struct {
+	List    peerListCmd    `cmd:"" help:"List the servers met."`
+	Show    peerShowCmd    `cmd:"" help:"Show what is known of a server."`
+	Refresh peerRefreshCmd `cmd:"" help:"Ask a server anew what it is and which keys it has."`
+	Keys    peerKeysCmd    `cmd:"" help:"List the keys a server was seen with; trust or reject one."`
+	Allow   peerAllowCmd   `cmd:"" help:"Deal with a server, or with all below a name."`
+	Deny    peerDenyCmd    `cmd:"" help:"Do not deal with a server, or with any below a name."`
+	Limit   peerLimitCmd   `cmd:"" help:"Let a server's shares wait in quarantine."`
+	Require peerRequireCmd `cmd:"" help:"Demand more, or less, of a server than of others."`
+	Forget  peerForgetCmd  `cmd:"" help:"Remove the rule about a server or pattern."`
+	Rules   peerRulesCmd   `cmd:"" help:"List the rules, and what holds without one."`
+	Import  peerImportCmd  `cmd:"" help:"Take rules from a CSV file, after showing what would change."`
+	Export  peerExportCmd  `cmd:"" help:"Write the rules as CSV."`
+	Reports peerReportsCmd `cmd:"" help:"List the shares that people reported."`
+}
+
+func (c *peerCmd) Help() string {
+	return `A rule is for a host (cloud.example.org), for all below a name (*.example.org)
+or for everyone (*); the most specific one decides. What no rule decides follows
+from federation.mode in weft.toml. A running server follows within a second.
+
+Examples:
+  weft peer deny '*.spam.example' --note "reported by three people" --data /var/lib/weft
+  weft peer show cloud.example.org --data /var/lib/weft
+  weft peer import rules.csv --data /var/lib/weft`
+}
+
+type peerListCmd struct {
+	where
+	JSON bool `help:"Print JSON."`
+}
+
+func (c *peerListCmd) Run(ctx context.Context, io IO) error {
+	return c.onServer(ctx, io, func(s *server.Server) error {
+		records, err := s.Peers.Records(ctx)
+		if err != nil {
+			return err
+		}
+		out := []server.PeerView{}
+		for _, r := range records {
+			out = append(out, server.ShowPeer(&r, false))
+		}
+		if c.JSON {
+			return printJSON(io, out)
+		}
+		if len(out) == 0 {
+			fmt.Fprintln(io.Out, "No server was met yet. Have a look at one with: weft peer refresh HOST")
+			return nil
+		}
+		return table(io, "SERVER\tNAME\tPROFILE\tPOLICY\tSHARES OUT\tIN\tSTATE", func(w *tabwriter.Writer) {
+			for _, p := range out {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\n", p.Host, p.Provider, p.Profile, p.Policy, p.Sent, p.Received, peerState(p))
+			}
+		})
+	})
+}
+
+func peerState(p server.PeerView) string {
+	var parts []string
+	switch {
+	case p.RestsUntil != "":
+		parts = append(parts, "does not answer since "+local(p.FailingSince)+", not called until "+local(p.RestsUntil))
+	case p.FailingSince != "":
+		parts = append(parts, "does not answer since "+local(p.FailingSince))
+	case p.LastSuccess != "":
+		parts = append(parts, "answered "+local(p.LastSuccess))
+	default:
+		parts = append(parts, "not called yet")
+	}
+	if p.Waiting > 0 {
+		parts = append(parts, fmt.Sprintf("%d messages wait", p.Waiting))
+	}
+	if p.Reports > 0 {
+		parts = append(parts, fmt.Sprintf("%d reports", p.Reports))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// hostArg is a command about one server.
+type hostArg struct {
+	where
+	Host string `arg:"" help:"The server, such as cloud.example.org."`
+	JSON bool   `help:"Print JSON."`
+}
+
+func (c hostArg) on(ctx context.Context, io IO, do func(s *server.Server, host ocm.Host) error) error {
+	host, err := ocm.ReadHost(c.Host)
+	if err != nil {
+		return usageError{err}
+	}
+	return c.onServer(ctx, io, func(s *server.Server) error { return do(s, host) })
+}
+
+func (c hostArg) show(ctx context.Context, io IO, s *server.Server, host ocm.Host) error {
+	r, err := s.Peers.Record(ctx, host)
+	if errors.Is(err, peer.ErrNotMet) {
+		v, err := s.Policy.Decide(ctx, host)
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("this server has not met %s. Policy: %s (%s). Have a look at it with: weft peer refresh %s", host, v.Action, v.Because, host)
+	}
+	if err != nil {
+		return err
+	}
+	p := server.ShowPeer(r, true)
+	if c.JSON {
+		return printJSON(io, p)
+	}
+	w := tabwriter.NewWriter(io.Out, 0, 4, 2, ' ', 0)
+	line := func(name, format string, args ...any) {
+		if text := fmt.Sprintf(format, args...); text != "" {
+			fmt.Fprintf(w, "%s\t%s\n", name, text)
+		}
+	}
+	line("server", "%s", p.Host)
+	line("name", "%s", p.Provider)
+	line("policy", "%s: %s", p.Policy, p.Because)
+	var asks []string
+	for word, is := range map[string]bool{"signed messages": p.MustSign, "the code flow": p.MustExchange, "an invite": p.MustInvite} {
+		if is {
+			asks = append(asks, word)
+		}
+	}
+	line("we demand", "%s", strings.Join(asks, ", "))
+	line("it demands", "%s", strings.Join(p.Criteria, ", "))
+	line("can do", "%s", strings.Join(p.Capabilities, ", "))
+	line("version", "%s", p.APIVersion)
+	if p.Profile != "" {
+		line("profile", "%s (%s)", p.Profile, p.ProfileFrom)
+	}
+	line("first met", "%s", local(p.FirstSeen))
+	if p.DiscoveredAt != "" {
+		line("last described", "%s", local(p.DiscoveredAt))
+	}
+	line("state", "%s", peerState(p))
+	line("last failure", "%s", p.Failure)
+	line("shares", "%d sent to it, %d received from it", p.Sent, p.Received)
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if len(p.Keys) == 0 {
+		return nil
+	}
+	fmt.Fprintln(io.Out)
+	return keyTable(io, p.Keys)
+}
+
+func keyTable(io IO, keys []server.PeerKeyView) error {
+	return table(io, "KEY\tSTATE\tFIRST SEEN\tLAST SEEN\tTHUMBPRINT", func(w *tabwriter.Writer) {
+		for _, k := range keys {
+			state := k.State
+			if k.Joined {
+				state += ", came later"
+			}
+			if !k.Published {
+				state += ", no longer published"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.KID, state, local(k.FirstSeen), local(k.LastSeen), k.Thumbprint)
+		}
+	})
+}
+
+type peerShowCmd struct{ hostArg }
+
+func (c *peerShowCmd) Run(ctx context.Context, io IO) error {
+	return c.on(ctx, io, func(s *server.Server, host ocm.Host) error { return c.show(ctx, io, s, host) })
+}
+
+type peerRefreshCmd struct{ hostArg }
+
+func (c *peerRefreshCmd) Run(ctx context.Context, io IO) error {
+	return c.on(ctx, io, func(s *server.Server, host ocm.Host) error {
+		if err := s.LookAgain(ctx, host); err != nil {
+			return err
+		}
+		return c.show(ctx, io, s, host)
+	})
+}
+
+type peerKeysCmd struct {
+	hostArg
+	Approve string `help:"Trust this key: its id or thumbprint." placeholder:"KEY" xor:"decide"`
+	Reject  string `help:"Take no signature of this key." placeholder:"KEY" xor:"decide"`
+}
+
+func (c *peerKeysCmd) Run(ctx context.Context, io IO) error {
+	return c.on(ctx, io, func(s *server.Server, host ocm.Host) error {
+		for key, state := range map[string]string{c.Approve: peer.KeyTrusted, c.Reject: peer.KeyRejected} {
+			if key == "" {
+				continue
+			}
+			if err := s.Peers.DecideKey(ctx, host, key, state); err != nil {
+				return err
+			}
+		}
+		keys, err := s.Peers.KeysOf(ctx, host)
+		if err != nil {
+			return err
+		}
+		views := server.ShowPeer(&peer.Record{Keys: keys}, true).Keys
+		if c.JSON {
+			return printJSON(io, append([]server.PeerKeyView{}, views...))
+		}
+		if len(views) == 0 {
+			fmt.Fprintf(io.Out, "No key of %s was seen. Ask for them with: weft peer refresh %s\n", host, host)
+			return nil
+		}
+		return keyTable(io, views)
+	})
+}
+
+// ruleArgs are the parts of a rule.
+type ruleArgs struct {
+	where
+	Pattern string `arg:"" help:"A host, *.domain or *."`
+	Note    string `help:"Why." placeholder:"TEXT"`
+}
+
+// set changes the rule of the pattern, or makes it.
+func (c ruleArgs) set(ctx context.Context, io IO, change func(*peer.Rule)) error {
+	return c.onServer(ctx, io, func(s *server.Server) error {
+		rules, err := s.Policy.Rules(ctx)
+		if err != nil {
+			return err
+		}
+		r := peer.Rule{Pattern: c.Pattern}
+		for _, old := range rules {
+			if old.Pattern == strings.ToLower(c.Pattern) {
+				r = old
+			}
+		}
+		change(&r)
+		if c.Note != "" {
+			r.Note = c.Note
+		}
+		if r, err = s.Policy.Set(ctx, r); err != nil {
+			return err
+		}
+		fmt.Fprintln(io.Out, ruleLine(r))
+		return nil
+	})
+}
+
+func ruleLine(r peer.Rule) string {
+	var parts []string
+	if r.Action != "" {
+		parts = append(parts, string(r.Action))
+	}
+	for _, o := range []struct{ name, is string }{{"must-sign", r.MustSign}, {"must-exchange", r.MustExchange}, {"must-invite", r.MustInvite}} {
+		if o.is != "" {
+			parts = append(parts, o.name+" "+o.is)
+		}
+	}
+	line := r.Pattern + ": " + strings.Join(parts, ", ")
+	if r.Note != "" {
+		line += " (" + r.Note + ")"
+	}
+	return line
+}
+
+type peerAllowCmd struct{ ruleArgs }
+
+func (c *peerAllowCmd) Run(ctx context.Context, io IO) error {
+	return c.set(ctx, io, func(r *peer.Rule) { r.Action = peer.Allow })
+}
+
+type peerDenyCmd struct{ ruleArgs }
+
+func (c *peerDenyCmd) Run(ctx context.Context, io IO) error {
+	return c.set(ctx, io, func(r *peer.Rule) { r.Action = peer.Deny })
+}
+
+type peerLimitCmd struct{ ruleArgs }
+
+func (c *peerLimitCmd) Run(ctx context.Context, io IO) error {
+	return c.set(ctx, io, func(r *peer.Rule) { r.Action = peer.Limit })
+}
+
+type peerRequireCmd struct {
+	ruleArgs
+	Sign     string `help:"Signed messages: yes, no, or default." enum:"yes,no,default," default:""`
+	Exchange string `help:"The code flow: yes, no, or default." enum:"yes,no,default," default:""`
+	Invite   string `help:"An invite between the people: yes, no, or default." enum:"yes,no,default," default:""`
+}
+
+func (c *peerRequireCmd) Run(ctx context.Context, io IO) error {
+	if c.Sign+c.Exchange+c.Invite == "" {
+		return usagef("give at least one of --sign, --exchange and --invite")
+	}
+	return c.set(ctx, io, func(r *peer.Rule) {
+		for _, o := range []struct {
+			given string
+			is    *string
+		}{{c.Sign, &r.MustSign}, {c.Exchange, &r.MustExchange}, {c.Invite, &r.MustInvite}} {
+			if o.given != "" {
+				*o.is = strings.TrimPrefix(o.given, "default")
+			}
+		}
+	})
+}
+
+type peerForgetCmd struct {
+	where
+	Pattern string `arg:"" help:"The host or pattern of the rule."`
+}
+
+func (c *peerForgetCmd) Run(ctx context.Context, io IO) error {
+	return c.onServer(ctx, io, func(s *server.Server) error { return s.Policy.Unset(ctx, c.Pattern) })
+}
+
+type peerRulesCmd struct {
+	where
+	JSON bool `help:"Print JSON."`
+}
+
+func (c *peerRulesCmd) Run(ctx context.Context, io IO) error {
+	return c.onServer(ctx, io, func(s *server.Server) error {
+		rules, err := s.Policy.Rules(ctx)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			views := []server.RuleView{}
+			for _, r := range rules {
+				views = append(views, server.ShowRule(r))
+			}
+			return printJSON(io, map[string]any{"mode": s.Policy.Defaults.Mode, "rules": views})
+		}
+		for _, r := range rules {
+			fmt.Fprintln(io.Out, ruleLine(r))
+		}
+		without := map[peer.Mode]string{
+			peer.ModeOpen: "allow", peer.ModeAllowlist: "deny", peer.ModeDirectory: "allow what a directory lists, deny the rest",
+		}[s.Policy.Defaults.Mode]
+		fmt.Fprintf(io.Out, "all others: %s (mode %s)\n", without, s.Policy.Defaults.Mode)
+		return nil
+	})
+}
+
+type peerImportCmd struct {
+	where
+	File    string `arg:"" help:"CSV with a first line of host,action,must_sign,must_exchange,must_invite,note; - reads standard input."`
+	Replace bool   `help:"Remove the rules that are not in the file."`
+	Yes     bool   `short:"y" help:"Do not ask."`
+}
+
+func (c *peerImportCmd) Run(ctx context.Context, io IO) error {
+	in := io.In
+	if c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	rules, err := peer.ReadRules(in)
+	if err != nil {
+		return err
+	}
+	return c.onServer(ctx, io, func(s *server.Server) error {
+		changes, err := s.Policy.Plan(ctx, rules, c.Replace)
+		if err != nil {
+			return err
+		}
+		for _, change := range changes {
+			sign := map[string]string{"added": "+", "changed": "~", "removed": "-"}[change.Kind]
+			fmt.Fprintf(io.Out, "%s %s", sign, ruleLine(change.Rule))
+			if change.Was != nil {
+				fmt.Fprintf(io.Out, "; was %s", strings.TrimPrefix(ruleLine(*change.Was), change.Was.Pattern+": "))
+			}
+			fmt.Fprintln(io.Out)
+		}
+		if len(changes) == 0 {
+			fmt.Fprintln(io.Out, "Nothing would change.")
+			return nil
+		}
+		if !c.Yes {
+			if c.File == "-" {
+				return usagef("nothing was changed: with standard input, confirm by --yes")
+			}
+			fmt.Fprintf(io.Err, "Make these %d changes? [y/N] ", len(changes))
+			answer, _ := bufio.NewReader(io.In).ReadString('\n')
+			if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
+				return errors.New("nothing was changed")
+			}
+		}
+		if err := s.Policy.Apply(ctx, changes); err != nil {
+			return err
+		}
+		fmt.Fprintf(io.Out, "%d changes made.\n", len(changes))
+		return nil
+	})
+}
+
+type peerExportCmd struct{ where }
+
+func (c *peerExportCmd) Run(ctx context.Context, io IO) error {
+	return c.onServer(ctx, io, func(s *server.Server) error {
+		rules, err := s.Policy.Rules(ctx)
+		if err != nil {
+			return err
+		}
+		return peer.WriteRules(io.Out, rules)
+	})
+}
+
+type peerReportsCmd struct {
+	where
+	Host string `arg:"" optional:"" help:"Only those about this server."`
+	JSON bool   `help:"Print JSON."`
+}
+
+func (c *peerReportsCmd) Run(ctx context.Context, io IO) error {
+	return c.onServer(ctx, io, func(s *server.Server) error {
+		list, err := s.Sharing.Reports(ctx, ocm.Host(strings.ToLower(c.Host)))
+		if err != nil {
+			return err
+		}
+		out := []server.ReportView{}
+		for _, r := range list {
+			out = append(out, server.ShowReport(r))
+		}
+		if c.JSON {
+			return printJSON(io, out)
+		}
+		if len(out) == 0 {
+			fmt.Fprintln(io.Out, "Nothing was reported.")
+			return nil
+		}
+		return table(io, "WHEN\tSENDER\tSHARE\tMESSAGE", func(w *tabwriter.Writer) {
+			for _, r := range out {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", local(r.CreatedAt), r.Sender, r.ShareName, r.Message)
+			}
+		})
+	})
+}
+
+type explainCmd struct {
+	where
+	Request string `arg:"" help:"The request's id: X-Request-Id of the answer, \"request\" in the log."`
+	JSON    bool   `help:"Print JSON."`
+}
+
+func (c *explainCmd) Help() string {
+	return `Every answer carries its request's id, and refusals name it to people. Kept for
+federation.explain_for (7 days).
+
+Example:
+  weft explain 019a8f5c-7d0e-7c31-9d6e-2a4b1c3d5e6f --data /var/lib/weft`
+}
+
+func (c *explainCmd) Run(ctx context.Context, io IO) error {
+	return c.onServer(ctx, io, func(s *server.Server) error {
+		d, err := s.Explain(ctx, c.Request)
+		for range 5 { // a decision is written just after its answer
+			if !errors.Is(err, explain.ErrNoDecision) {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+			d, err = s.Explain(ctx, c.Request)
+		}
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return printJSON(io, d)
+		}
+		who := d.Peer
+		if d.Person != "" {
+			who = d.Person
+		}
+		if who != "" {
+			who = " for " + who
+		}
+		fmt.Fprintf(io.Out, "%s  %s %s%s from %s\n", local(d.At), d.Method, d.Path, who, d.From)
+		for _, step := range d.Steps {
+			fmt.Fprintf(io.Out, "  %-11s %s\n", step.Check, step.Found)
+		}
+		if d.Code == "" {
+			fmt.Fprintf(io.Out, "accepted: %d\n", d.Status)
+			return nil
+		}
+		fmt.Fprintf(io.Out, "refused: %d %s: %s\n", d.Status, d.Code, d.Reason)
+		return nil
+	})
+}
