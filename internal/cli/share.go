@@ -104,7 +104,7 @@ func (s *session) findReceived(ctx context.Context, given string) (string, error
 
 type shareCmd struct {
 	Path       string `arg:"" help:"The file or folder to share."`
-	With       string `required:"" help:"Who to share with: name@server, or the name of someone on your server." placeholder:"ADDRESS"`
+	With       string `required:"" help:"Who to share with: name@server, the name of someone on your server, or words that fit one of your contacts." placeholder:"ADDRESS"`
 	Group      bool   `help:"The address is a group's."`
 	Write      bool   `help:"Allow changes."`
 	Reshare    bool   `help:"Allow passing it on."`

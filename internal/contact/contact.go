@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -427,6 +428,36 @@ func (s *Service) Known(ctx context.Context, identifier string, host ocm.Host) (
 		return "", nil
 	}
 	return userID, err
+}
+
+// What is said of a name that fits nobody, or several.
+var (
+	errNobody = ocm.NewError(http.StatusBadRequest, ocm.CodeRecipientNotFound, "There is nobody of that name.")
+	errWhich  = ocm.NewError(http.StatusBadRequest, "RECIPIENT_UNCLEAR", "It is not clear whom you mean.")
+)
+
+// Resolve finds whom a person means: an address; the name of someone on this
+// server; or words that fit one contact alone.
+func (s *Service) Resolve(ctx context.Context, user account.User, text string) (ocm.Address, error) {
+	text = strings.TrimSpace(text)
+	if strings.Contains(text, "@") {
+		return ocm.ReadAddress(text)
+	}
+	here := ocm.Address{Identifier: text, Host: s.Self}
+	if _, err := s.Accounts.ByName(ctx, text); !errors.Is(err, account.ErrNoUser) || text == "" {
+		return here, err
+	}
+	contacts, err := s.List(ctx, user.ID, text, "")
+	if err != nil {
+		return here, err
+	}
+	switch len(contacts) {
+	case 0:
+		return here, errNobody.Saying("Nobody on this server or in your address book is called %.80q. Write name@server for others.", text)
+	case 1:
+		return ocm.ParseAddress(contacts[0].Address)
+	}
+	return here, errWhich.Saying("%.80q fits %d of your contacts, among them %s and %s. Write the address.", text, len(contacts), contacts[0].Address, contacts[1].Address)
 }
 
 // Suggestion completes what a person types for a recipient.

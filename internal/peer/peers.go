@@ -171,6 +171,7 @@ func (p *Peers) lookUp(ctx context.Context, host ocm.Host, rec *record) error {
 // Refresh asks a peer anew what it is and which keys it has, whatever policy
 // says: operators look before they decide.
 func (p *Peers) Refresh(ctx context.Context, host ocm.Host) error {
+	defer p.flush(ctx)
 	rec := p.record(ctx, host)
 	_, err := p.alone(ctx, "discovery "+string(host), func(ctx context.Context) (any, error) {
 		return nil, p.lookUp(ctx, host, rec)

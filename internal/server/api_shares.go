@@ -113,7 +113,7 @@ func (s *Server) apiShares(api huma.API) {
 	huma.Register(api, create, func(ctx context.Context, in *struct {
 		Body struct {
 			Path        string     `json:"path" maxLength:"4096"`
-			With        string     `json:"with" maxLength:"1024" doc:"an OCM Address, name@server; a name alone is someone here"`
+			With        string     `json:"with" maxLength:"1024" doc:"an OCM Address, name@server; a name alone is someone here, or the one contact it fits"`
 			Group       bool       `json:"group,omitempty" doc:"the address is a group's"`
 			Permissions []string   `json:"permissions,omitempty" doc:"read, write, share; default read"`
 			ExpiresAt   *time.Time `json:"expiresAt,omitempty"`

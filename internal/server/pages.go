@@ -37,8 +37,11 @@ func (s *Server) mayLook(r *http.Request) error {
 	return nil
 }
 
-// maxListed bounds how many servers the page lists at once.
-const maxListed = 50
+// How many servers the page lists at once, and completes what is typed from.
+const (
+	maxListed    = 50
+	maxCompleted = 1000
+)
 
 // wayf is the Where-Are-You-From page (OCM 1.5, Invite Flow): who holds one of
 // our invites says which server they are from, and is sent on to accept it
@@ -57,6 +60,7 @@ func (s *Server) wayf(w http.ResponseWriter, r *http.Request) {
 	data := struct {
 		Token, InviteString, Server, Query, Error, NoPage string
 		Servers                                           []listed
+		Complete                                          []contact.Entry
 		Count                                             int
 		Many, More                                        bool
 	}{Token: invite.Token.Reveal(), InviteString: invite.InviteString(), Server: strings.TrimSpace(q.Get("server")), Query: q.Get("q")}
@@ -87,6 +91,7 @@ func (s *Server) wayf(w http.ResponseWriter, r *http.Request) {
 		s.problemPage(w, r, err)
 		return
 	}
+	data.Complete = all[:min(len(all), maxCompleted)]
 	data.Count, data.Many, data.More = len(all), len(all) > maxListed, len(found) > maxListed
 	for _, e := range found[:min(len(found), maxListed)] {
 		link := url.Values{"token": {data.Token}, "server": {string(e.Host)}}

@@ -347,7 +347,10 @@ func TestTrustedContactsNeedNoAcceptance(t *testing.T) {
 	if !c.Trusted || len(c.Labels) != 2 {
 		t.Errorf("%+v", c)
 	}
-	sent := alice.Share("Reef", bob.Address)
+	sent := alice.Share("Reef", "bob") // the one contact of that name
+	if sent.With != bob.Address {
+		t.Errorf("shared with %s", sent.With)
+	}
 	bob.Inbox("Reef", "accepted")
 	if got := bob.Get("Shared with me/Reef/a.txt"); got != "a" {
 		t.Errorf("read %q", got)

@@ -74,7 +74,7 @@ func (o *Outgoing) Rights() tree.Rights { return tree.ParseRights(splitPerms(o.P
 // NewOutgoing is what a person decides when sharing.
 type NewOutgoing struct {
 	Path        string
-	With        string // OCM Address, or the name of someone here
+	With        string // OCM Address, the name of someone here, or of one contact
 	ShareType   string // default user
 	Permissions []string
 	ExpiresAt   time.Time
@@ -150,7 +150,7 @@ func (s *Service) draft(ctx context.Context, owner account.User, n NewOutgoing) 
 	if err != nil {
 		return nil, err
 	}
-	with, err := s.recipient(n.With)
+	with, err := s.recipient(ctx, owner, n)
 	if err != nil {
 		return nil, err
 	}
@@ -200,12 +200,16 @@ func (s *Service) draft(ctx context.Context, owner account.User, n NewOutgoing) 
 	}, nil
 }
 
-// recipient reads what a person typed: a name without "@" is someone here.
-func (s *Service) recipient(with string) (ocm.Address, error) {
-	if !strings.Contains(with, "@") {
-		with += "@" + string(s.Self)
+// recipient reads what a person typed: for groups, a name without "@" is one of
+// this server.
+func (s *Service) recipient(ctx context.Context, owner account.User, n NewOutgoing) (ocm.Address, error) {
+	if n.ShareType != ocm.ShareTypeGroup {
+		return s.Contacts.Resolve(ctx, owner, n.With)
 	}
-	return ocm.ReadAddress(with)
+	if !strings.Contains(n.With, "@") {
+		n.With += "@" + string(s.Self)
+	}
+	return ocm.ReadAddress(n.With)
 }
 
 // Sent lists the shares a person sent, newest first; ended ones stay listed for

@@ -9,10 +9,8 @@ const verdict = document.getElementById("verdict");
 const recall = () => { try { return localStorage.getItem(key) || ""; } catch { return ""; } };
 const remember = (server) => { try { localStorage.setItem(key, server); } catch { /* not allowed here */ } };
 
-if (field.value === "") {
-  field.value = recall();
-  field.select();
-}
+if (field.value === "") field.value = recall();
+field.addEventListener("focus", () => field.select(), { once: true });
 form.addEventListener("submit", () => remember(field.value.trim()));
 for (const a of document.querySelectorAll("a[data-server]")) {
   a.addEventListener("click", () => remember(a.dataset.server));
