@@ -250,7 +250,7 @@ func (s *Server) apiPeers(api huma.API) {
 		return one(ctx, in.Host)
 	})
 	admin(api, operation("PUT", "/peers/{host}/keys", "decideKey", "Trust or reject a key of a server"), func(ctx context.Context, in *struct {
-		byHost
+		Host string `path:"host" maxLength:"300"`
 		Body struct {
 			Key   string `json:"key" maxLength:"1024" doc:"its kid or thumbprint"`
 			State string `json:"state" enum:"trusted,rejected"`

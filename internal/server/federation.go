@@ -80,21 +80,26 @@ func (s *Server) noEndpoint(w http.ResponseWriter, r *http.Request) {
 	s.refusePeer(w, r, ocm.NewError(http.StatusNotImplemented, "NOT_IMPLEMENTED", "no endpoint "+r.Method+" "+r.URL.Path))
 }
 
-// createShare is POST /ocm/shares.
-func (s *Server) createShare(w http.ResponseWriter, r *http.Request) {
+// message reads a JSON message and makes sure that it comes from the host that it
+// names. When ok is false, the peer has been answered.
+func message[T any](s *Server, w http.ResponseWriter, r *http.Request, read func([]byte) (T, error), sender func(T) ocm.Host) (msg T, v peer.Verdict, ok bool) {
 	body, err := readJSON(r)
-	if err != nil {
-		s.refusePeer(w, r, err)
-		return
+	if err == nil {
+		msg, err = read(body)
 	}
-	share, err := ocm.ReadShare(body)
-	if err != nil {
-		s.refusePeer(w, r, err)
-		return
+	if err == nil {
+		v, _, err = s.verify(r, body, sender(msg))
 	}
-	verdict, _, err := s.verify(r, body, share.Sender.Host)
 	if err != nil {
 		s.refusePeer(w, r, err)
+	}
+	return msg, v, err == nil
+}
+
+// createShare is POST /ocm/shares (OCM 1.5, Share Creation Notification).
+func (s *Server) createShare(w http.ResponseWriter, r *http.Request) {
+	share, verdict, ok := message(s, w, r, ocm.ReadShare, func(n *ocm.NewShare) ocm.Host { return n.Sender.Host })
+	if !ok {
 		return
 	}
 	answer, err := s.Sharing.Receive(r.Context(), share.Sender.Host, verdict, share)
@@ -106,20 +111,10 @@ func (s *Server) createShare(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusCreated, answer)
 }
 
-// notify is POST /ocm/notifications.
+// notify is POST /ocm/notifications (OCM 1.5, Notifications).
 func (s *Server) notify(w http.ResponseWriter, r *http.Request) {
-	body, err := readJSON(r)
-	if err != nil {
-		s.refusePeer(w, r, err)
-		return
-	}
-	n, err := ocm.ReadNotification(body)
-	if err != nil {
-		s.refusePeer(w, r, err)
-		return
-	}
-	if _, _, err := s.verify(r, body, n.SenderDomain); err != nil {
-		s.refusePeer(w, r, err)
+	n, _, ok := message(s, w, r, ocm.ReadNotification, func(n *ocm.Notification) ocm.Host { return n.SenderDomain })
+	if !ok {
 		return
 	}
 	if err := s.Sharing.Notify(r.Context(), n.SenderDomain, n); err != nil {
@@ -131,26 +126,18 @@ func (s *Server) notify(w http.ResponseWriter, r *http.Request) {
 
 // inviteAccepted is POST /ocm/invite-accepted (OCM 1.5, Invite Flow).
 func (s *Server) inviteAccepted(w http.ResponseWriter, r *http.Request) {
-	body, err := readJSON(r)
-	if err != nil {
-		s.refusePeer(w, r, err)
-		return
-	}
-	a, err := ocm.ReadInviteAcceptance(body)
-	if err != nil {
-		s.refusePeer(w, r, err)
-		return
-	}
-	if _, _, err := s.verify(r, body, a.RecipientProvider); err != nil {
-		s.refusePeer(w, r, err)
+	a, _, ok := message(s, w, r, ocm.ReadInviteAcceptance, func(a *ocm.InviteAcceptance) ocm.Host { return a.RecipientProvider })
+	if !ok {
 		return
 	}
 	answer, err := s.Contacts.Accepted(r.Context(), a.RecipientProvider, a)
-	if err != nil {
+	if errors.Is(err, contact.ErrInvalid) {
 		// Tokens cannot be guessed, and nobody is to try for long.
 		if wait := s.byFailure.take(requestOf(r).from); wait > 0 {
 			err = errTooMany.RetryIn(wait).With(err)
 		}
+	}
+	if err != nil {
 		s.refusePeer(w, r, err)
 		return
 	}

@@ -13,7 +13,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -177,7 +176,7 @@ func ReadPrivateKey(b []byte) (crypto.Signer, error) {
 	// OpenSSL writes the parameters of an EC key in a block before it.
 	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
 		var key any
-		err := errors.ErrUnsupported
+		var err error
 		switch block.Type {
 		case "PRIVATE KEY":
 			key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
