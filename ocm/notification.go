@@ -28,7 +28,7 @@ type Notification struct {
 	Message      string
 	ProviderID   string   // "" where Type is not about a share
 	Permissions  []string // all that hold from now on; SHARE_CHANGE_PERMISSION only
-	UserID       string   // of the senderDomain; USER_REMOVED only
+	UserID       string   // identifier at the senderDomain; USER_REMOVED only
 	GroupID      string   // of the senderDomain; GROUP_REMOVED only
 }
 
@@ -73,7 +73,7 @@ func (n Notification) MarshalJSON() ([]byte, error) {
 		w.Notification.File = &fileWire{n.ProviderID, n.Permissions}
 	}
 	if n.UserID != "" {
-		w.Notification.User = &userWire{n.UserID}
+		w.Notification.User = &userWire{Address{n.UserID, n.SenderDomain}.String()}
 	}
 	if n.GroupID != "" {
 		w.Notification.Group = &groupWire{n.GroupID}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,12 +64,19 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// port finds ports below those that the system gives to outgoing connections,
-// so that nothing takes them before the script does.
+// given are the ports of all scripts.
+var given sync.Map
+
+// port finds ports that neither the system gives to outgoing connections, nor
+// the tests of other packages take (weftest.Listen), so that they are still free
+// when the script starts its servers.
 func port(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {
 		for {
-			p := strconv.Itoa(10_000 + rand.IntN(20_000))
+			p := strconv.Itoa(20_000 + rand.IntN(10_000))
+			if _, taken := given.LoadOrStore(p, true); taken {
+				continue
+			}
 			ln, err := net.Listen("tcp", "127.0.0.1:"+p)
 			if err != nil {
 				continue

@@ -70,11 +70,12 @@ func Start(t testing.TB, adjust ...func(*config.Config)) *Site {
 }
 
 // Listen takes a port below those that the system gives to outgoing
-// connections: it is still free when a test starts the server again.
+// connections: it is still free when a test starts the server again. The next
+// ten thousand are for the scripts of internal/cli.
 func Listen(t testing.TB) net.Listener {
 	t.Helper()
 	for range 1000 {
-		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))); err == nil {
+		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(10_000))); err == nil {
 			return ln
 		}
 	}
