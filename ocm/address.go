@@ -61,10 +61,14 @@ const (
 	maxAddress    = 1024
 )
 
+// httpsPort is the port of every host that names none; writing it is the same.
+const httpsPort = "443"
+
 // ParseHost reads a host strictly: a registered name (letters, digits, hyphens,
 // dots, underscores, at most 253 bytes), an IPv4 address or an IPv6 address in
 // brackets, with or without a port of 1 to 65535, and nothing else. Letters
-// become lower case and IPv6 takes its shortest form (RFC 5952).
+// become lower case, IPv6 takes its shortest form (RFC 5952), and the port 443 is
+// left out.
 func ParseHost(s string) (Host, error) {
 	name, port, err := splitPort(s)
 	if err != nil {
@@ -87,7 +91,9 @@ func ParseHost(s string) (Host, error) {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || port[0] == '0' {
 			return "", badAddress("%.20q is not a port: it is a number from 1 to 65535", port)
 		}
-		name += ":" + port
+		if port != httpsPort {
+			name += ":" + port
+		}
 	}
 	return Host(name), nil
 }

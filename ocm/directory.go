@@ -73,6 +73,9 @@ func ReadDirectory(payload []byte, plain bool) (*Directory, error) {
 	if json.Unmarshal(m["servers"], &entries) != nil {
 		r.fault("servers", "must be an array")
 	}
+	if len(entries) == 0 && len(faults) == 0 {
+		r.fault("servers", "must not be empty")
+	}
 	if len(entries) > MaxDirectoryServers {
 		return nil, badDirectory("the directory lists %d servers; %d are the most that are read", len(entries), MaxDirectoryServers)
 	}
@@ -141,12 +144,8 @@ func origin(s string, plain bool) (Host, error) {
 	if err != nil {
 		return "", err
 	}
-	return Host(strings.TrimSuffix(string(host), defaultPort(u.Scheme))), nil
-}
-
-func defaultPort(scheme string) string {
-	if scheme == "http" {
-		return ":80"
+	if u.Scheme == "http" {
+		host = Host(strings.TrimSuffix(string(host), ":80"))
 	}
-	return ":443"
+	return host, nil
 }

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/weft-mesh/weft/ocm"
 )
 
 // Exit codes. People's scripts rely on them.
@@ -99,13 +102,22 @@ func Run(ctx context.Context, args []string, streams IO) int {
 			fmt.Fprintln(streams.Err, "weft: stopped")
 			return exitFault
 		}
-		fmt.Fprintln(streams.Err, "weft:", err)
+		fmt.Fprintln(streams.Err, "weft:", said(err))
 		if _, ok := errors.AsType[usageError](err); ok {
 			return exitUsage
 		}
 		return exitFault
 	}
 	return exitOK
+}
+
+// said is what a person reads of a failure: of a refusal its sentence, not the
+// causes behind it.
+func said(err error) string {
+	if e, ok := err.(*ocm.Error); ok && e.Status != http.StatusInternalServerError { //nolint:errorlint // wrapped, its context matters
+		return e.Message
+	}
+	return err.Error()
 }
 
 // usageError is a mistake in how a command was called.

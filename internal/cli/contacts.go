@@ -62,6 +62,10 @@ func (c *contactsListCmd) Run(ctx context.Context, io IO) error {
 	if c.JSON {
 		return printJSON(io, list)
 	}
+	if len(list) == 0 && len(c.Query)+len(c.Label) > 0 {
+		fmt.Fprintln(io.Out, "None of your contacts fits. All: weft contacts")
+		return nil
+	}
 	if len(list) == 0 {
 		fmt.Fprintln(io.Out, "No contacts. Meet someone with: weft invite, or enter an address with: weft contacts add ADDRESS")
 		return nil
@@ -87,7 +91,7 @@ func (c *contactsListCmd) Run(ctx context.Context, io IO) error {
 type contactFields struct {
 	Name  *string  `help:"Name."`
 	Email *string  `help:"E-mail address." placeholder:"ADDRESS"`
-	Label []string `help:"A label; several are given one by one."`
+	Label []string `help:"Labels, in place of those there are; several are given one by one, an empty one clears them."`
 	Note  *string  `help:"A note." placeholder:"TEXT"`
 }
 
@@ -122,29 +126,39 @@ func (c *contactsAddCmd) Run(ctx context.Context, io IO) error {
 	return nil
 }
 
-// findContact finds the one contact of an address, or of words that fit one
-// alone.
+// findContact finds the one contact of an address or name, or whose name or
+// address alone begins so.
 func (s *session) findContact(ctx context.Context, given string) (contactInfo, error) {
-	list, err := s.contacts(ctx, given, "")
+	list, err := s.contacts(ctx, "", "")
 	if err != nil {
 		return contactInfo{}, err
 	}
-	for _, k := range list {
-		if k.Address == given || k.ID == given {
-			return k, nil
+	word := strings.ToLower(given)
+	for _, fits := range []func(k contactInfo) bool{
+		func(k contactInfo) bool { return k.Address == given || k.ID == given },
+		func(k contactInfo) bool { return strings.ToLower(k.Name) == word },
+		func(k contactInfo) bool {
+			return strings.HasPrefix(strings.ToLower(k.Name), word) || strings.HasPrefix(strings.ToLower(k.Address), word)
+		},
+	} {
+		var found []contactInfo
+		for _, k := range list {
+			if fits(k) {
+				found = append(found, k)
+			}
+		}
+		switch {
+		case len(found) == 1:
+			return found[0], nil
+		case len(found) > 1:
+			return contactInfo{}, fmt.Errorf("%q fits %d contacts, among them %s and %s; give the address", given, len(found), found[0].Address, found[1].Address)
 		}
 	}
-	switch len(list) {
-	case 0:
-		return contactInfo{}, fmt.Errorf("there is no contact %q. See: weft contacts", given)
-	case 1:
-		return list[0], nil
-	}
-	return contactInfo{}, fmt.Errorf("%q fits %d contacts; give the address. See: weft contacts %s", given, len(list), given)
+	return contactInfo{}, fmt.Errorf("there is no contact %q. See: weft contacts", given)
 }
 
 type contactsEditCmd struct {
-	Contact string `arg:"" help:"Address, or words that fit one contact alone."`
+	Contact string `arg:"" help:"Address or name, or how it begins if that fits one contact alone."`
 	contactFields
 	Trust *bool `help:"Accept their shares without asking." negatable:""`
 	Block *bool `help:"Let no share of theirs arrive; they are not told." negatable:""`
@@ -176,11 +190,15 @@ func (c *contactsEditCmd) Run(ctx context.Context, io IO) error {
 	if len(in) == 0 {
 		return usagef("nothing to change was given. See: weft contacts edit --help")
 	}
-	return s.call(ctx, "PATCH", "/contacts/"+k.ID, in, nil)
+	if err := s.call(ctx, "PATCH", "/contacts/"+k.ID, in, nil); err != nil {
+		return err
+	}
+	fmt.Fprintln(io.Out, "Changed", k.Address)
+	return nil
 }
 
 type contactsRemoveCmd struct {
-	Contact   string `arg:"" help:"Address, or words that fit one contact alone."`
+	Contact   string `arg:"" help:"Address or name, or how it begins if that fits one contact alone."`
 	EndShares bool   `help:"End what you share with them, and give back what they share with you."`
 	Tell      bool   `help:"Tell their server that you are gone for them."`
 }
@@ -212,7 +230,8 @@ func (c *contactsRemoveCmd) Run(ctx context.Context, io IO) error {
 		}
 	}
 	if n > 0 {
-		fmt.Fprintf(io.Out, "You still share %d files or folders with them. End those with: weft unshare ID; see: weft shares\n", n)
+		fmt.Fprintln(io.Out, plural(int64(n), "You still share a file or folder with them.", "You still share %d files or folders with them."),
+			"To end that: weft unshare ID; see: weft shares")
 	}
 	return nil
 }
@@ -310,6 +329,10 @@ func (c *serversCmd) Run(ctx context.Context, io IO) error {
 	}
 	if c.JSON {
 		return printJSON(io, list)
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(io.Out, "No server is listed: your server takes part in no federation, or none fits.")
+		return nil
 	}
 	return table(io, "NAME\tSERVER\tFEDERATION", func(w *tabwriter.Writer) {
 		for _, e := range list {

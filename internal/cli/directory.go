@@ -55,7 +55,7 @@ func (c *directoryListCmd) Run(ctx context.Context, io IO) error {
 		}
 		out := []server.DirectoryView{}
 		for _, d := range subs {
-			out = append(out, server.ShowDirectory(&d))
+			out = append(out, server.ShowDirectory(&d, time.Now()))
 		}
 		if c.JSON {
 			return printJSON(io, out)
@@ -67,8 +67,11 @@ func (c *directoryListCmd) Run(ctx context.Context, io IO) error {
 		return table(io, "FEDERATION\tSERVERS\tREAD\tURL\tTROUBLE", func(w *tabwriter.Writer) {
 			for _, d := range out {
 				trouble := ""
+				if d.Ended {
+					trouble = "the list ended " + local(d.EndsAt) + ": its servers are no members. "
+				}
 				if d.Failure != "" {
-					trouble = d.Failure + " (tried " + local(d.TriedAt) + "; the last good list is in force)"
+					trouble += d.Failure + " (tried " + local(d.TriedAt) + "; the last good list is in force)"
 				}
 				fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", d.Federation, d.Servers, local(d.FetchedAt), d.URL, trouble)
 			}
@@ -194,7 +197,7 @@ func (c *directorySignCmd) Run(_ context.Context, streams IO) error {
 	list.ExpiresAt = time.Time{}
 	if c.Valid != "" {
 		if list.ExpiresAt, err = parseExpiry(c.Valid, list.IssuedAt); err != nil {
-			return err
+			return usagef("--valid=%s is not a span; write it like 90d or 12h", c.Valid)
 		}
 	}
 	pemKey, err := os.ReadFile(c.Key)
@@ -225,7 +228,7 @@ type directoryPublishCmd struct {
 
 func (c *directoryPublishCmd) Run(ctx context.Context, io IO) error {
 	if (c.File == "") != c.Stop {
-		return usagef("give a signed list, or --stop")
+		return usagef("give either a signed list or --stop")
 	}
 	var doc []byte
 	if c.File != "" {

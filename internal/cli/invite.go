@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/weft-mesh/weft/ocm"
 )
 
 type sentInvite struct {
@@ -43,8 +46,9 @@ type inviteCmd struct {
 	Accept inviteAcceptCmd `cmd:"" help:"Accept an invite: a string or a link you were sent."`
 	List   inviteListCmd   `cmd:"" help:"List the invites you sent and accepted."`
 	Revoke inviteRevokeCmd `cmd:"" help:"Make an invite worthless."`
-	Renew  inviteRenewCmd  `cmd:"" help:"Give an invite a new string and link."`
+	Renew  inviteRenewCmd  `cmd:"" help:"Give an open, expired or revoked invite a new string and link, and the usual span of life."`
 	Retry  inviteRetryCmd  `cmd:"" help:"Go on with an invite you accepted, where it stopped."`
+	Forget inviteForgetCmd `cmd:"" help:"Give up an invite you accepted, and take it off the list."`
 }
 
 type inviteNewCmd struct {
@@ -114,7 +118,10 @@ func (c *inviteAcceptCmd) Run(ctx context.Context, streams IO) error {
 		if err != nil {
 			return err
 		}
-		c.Invite, c.Yes = string(b), true
+		c.Invite = string(b)
+		if !c.Yes {
+			return usagef("nothing was accepted: with standard input, confirm by --yes")
+		}
 	}
 	var from struct {
 		Host       string `json:"host"`
@@ -125,8 +132,13 @@ func (c *inviteAcceptCmd) Run(ctx context.Context, streams IO) error {
 		Warning    string `json:"warning"`
 	}
 	err = s.call(ctx, "POST", "/invites/look", map[string]any{"invite": c.Invite}, &from)
-	if p, ok := errors.AsType[*problem](err); ok && p.Status == 503 {
-		from.Host, err = "that server, which does not answer now", nil
+	silent := false
+	if p, ok := errors.AsType[*problem](err); ok && p.Status == http.StatusServiceUnavailable {
+		fmt.Fprintln(streams.Err, p.Detail)
+		silent, err = true, nil
+		if i, err := ocm.ReadInvite(c.Invite); err == nil {
+			from.Host = string(i.Provider)
+		}
 	}
 	if err != nil {
 		return err
@@ -143,13 +155,13 @@ func (c *inviteAcceptCmd) Run(ctx context.Context, streams IO) error {
 		if from.Warning != "" {
 			fmt.Fprintln(streams.Err, "Warning:", from.Warning)
 		}
-		if !from.Signs {
+		if !from.Signs && !silent {
 			fmt.Fprintln(streams.Err, "It does not sign its messages: what comes from it cannot be verified.")
 		}
 		fmt.Fprint(streams.Err, "They learn your name, e-mail address and the address to share with. Accept? [y/N] ")
 		answer, _ := lines.ReadString('\n')
 		if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
-			return errors.New("not accepted")
+			return errors.New("not accepted; to accept without being asked, add --yes")
 		}
 	}
 	in := map[string]any{"invite": c.Invite}
@@ -174,7 +186,7 @@ func printAcceptance(io IO, a acceptance, asJSON bool) error {
 		return nil
 	}
 	knows := map[string]string{
-		"they": "They know you; you do not know them yet.", "unclear": "Whether they know you already is not clear.", "nobody": "Neither side knows the other yet.",
+		"they": "They know you; you do not know them yet.", "unclear": "Whether they know you already is not clear.", "nobody": "Neither side knows the other.",
 	}[a.Knows]
 	reason := a.Reason
 	if reason == "" {
@@ -184,7 +196,7 @@ func printAcceptance(io IO, a acceptance, asJSON bool) error {
 		fmt.Fprintf(io.Out, "Accepted here, but %s. %s It goes on by itself; see: weft invite list\n", reason, knows)
 		return nil
 	}
-	return fmt.Errorf("%s. %s To try again: weft invite retry %s", strings.TrimSuffix(reason, "."), knows, short(a.ID))
+	return fmt.Errorf("%s. %s", strings.TrimSuffix(reason, "."), knows)
 }
 
 type inviteListCmd struct {
@@ -214,7 +226,7 @@ func (c *inviteListCmd) Run(ctx context.Context, io IO) error {
 		fmt.Fprintln(io.Out, "No invites. Invite someone with: weft invite --email ADDRESS")
 		return nil
 	}
-	return table(io, "ID\t\tWHO\tSTATE\tNOTE", func(w *tabwriter.Writer) {
+	return table(io, "ID\t\tWHO\tNOTE\tSTATE", func(w *tabwriter.Writer) {
 		for _, i := range sent {
 			who, state := i.Email, i.State
 			switch i.State {
@@ -223,7 +235,7 @@ func (c *inviteListCmd) Run(ctx context.Context, io IO) error {
 			case "open":
 				state = "open until " + local(i.ExpiresAt)
 			}
-			fmt.Fprintf(w, "%s\tto\t%s\t%s\t%s\n", short(i.ID), who, state, i.Note)
+			fmt.Fprintf(w, "%s\tto\t%s\t%s\t%s\n", short(i.ID), who, i.Note, state)
 		}
 		for _, a := range accepted {
 			who := a.Contact
@@ -234,7 +246,7 @@ func (c *inviteListCmd) Run(ctx context.Context, io IO) error {
 			if a.Reason != "" {
 				state += ": " + a.Reason
 			}
-			fmt.Fprintf(w, "%s\tfrom\t%s\t%s\t\n", short(a.ID), who, state)
+			fmt.Fprintf(w, "%s\tfrom\t%s\t\t%s\n", short(a.ID), who, state)
 		}
 	})
 }
@@ -268,7 +280,11 @@ func (c *inviteRevokeCmd) Run(ctx context.Context, io IO) error {
 	if err != nil {
 		return err
 	}
-	return s.call(ctx, "DELETE", "/invites/"+id, nil, nil)
+	if err := s.call(ctx, "DELETE", "/invites/"+id, nil, nil); err != nil {
+		return err
+	}
+	fmt.Fprintln(io.Out, "Revoked: nobody can accept it any more.")
+	return nil
 }
 
 type inviteRenewCmd struct {
@@ -288,25 +304,45 @@ func (c *inviteRenewCmd) Run(ctx context.Context, io IO) error {
 	return printInvite(io, i, c.JSON)
 }
 
-type inviteRetryCmd struct {
-	ID   string `arg:"" help:"The invite you accepted, by its id or the end of it: see weft invite list."`
-	JSON bool   `help:"Print JSON."`
+// acceptedID is a command about one invite that was accepted.
+type acceptedID struct {
+	ID string `arg:"" help:"The invite you accepted, by its id or the end of it: see weft invite list."`
 }
 
-func (c *inviteRetryCmd) Run(ctx context.Context, io IO) error {
+func (c acceptedID) find(ctx context.Context, io IO) (*session, string, error) {
 	s, err := openSession(io)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	_, accepted, err := s.invites(ctx)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	var ids []string
 	for _, a := range accepted {
 		ids = append(ids, a.ID)
 	}
 	id, err := find(c.ID, ids, "accepted invite", "weft invite list")
+	return s, id, err
+}
+
+type inviteForgetCmd struct{ acceptedID }
+
+func (c *inviteForgetCmd) Run(ctx context.Context, io IO) error {
+	s, id, err := c.find(ctx, io)
+	if err != nil {
+		return err
+	}
+	return s.call(ctx, "DELETE", "/acceptances/"+id, nil, nil)
+}
+
+type inviteRetryCmd struct {
+	acceptedID
+	JSON bool `help:"Print JSON."`
+}
+
+func (c *inviteRetryCmd) Run(ctx context.Context, io IO) error {
+	s, id, err := c.find(ctx, io)
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,12 @@ func (c *peerCmd) Help() string {
 or for everyone (*); the most specific one decides. What no rule decides follows
 from federation.mode in weft.toml. A running server follows within a second.
 
+While a server is denied nothing passes in either direction: its messages are
+refused, shares in both directions cannot be opened, and what waits for it is held
+back. Nothing is ended: when the rule goes, all goes on. The shares of a limited
+server wait apart in its recipients' lists ("quarantined"), to be accepted,
+declined, blocked or reported.
+
 Examples:
   weft peer deny '*.spam.example' --note "reported by three people" --data /var/lib/weft
   weft peer show cloud.example.org --data /var/lib/weft
@@ -85,13 +91,23 @@ func peerState(p server.PeerView) string {
 	default:
 		parts = append(parts, "not called yet")
 	}
-	if p.Waiting > 0 {
-		parts = append(parts, fmt.Sprintf("%d messages wait", p.Waiting))
-	}
-	if p.Reports > 0 {
-		parts = append(parts, fmt.Sprintf("%d reports", p.Reports))
+	for _, c := range []struct {
+		n         int64
+		one, many string
+	}{{p.Waiting, "1 message waits", "%d messages wait"}, {p.Dead, "1 message was given up", "%d messages were given up"}, {p.Reports, "1 report", "%d reports"}} {
+		if c.n > 0 {
+			parts = append(parts, plural(c.n, c.one, c.many))
+		}
 	}
 	return strings.Join(parts, "; ")
+}
+
+// plural writes a number of things; many has a place for it.
+func plural(n int64, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return fmt.Sprintf(many, n)
 }
 
 // hostArg is a command about one server.
@@ -324,7 +340,13 @@ type peerForgetCmd struct {
 }
 
 func (c *peerForgetCmd) Run(ctx context.Context, io IO) error {
-	return c.onServer(ctx, io, func(s *server.Server) error { return s.Policy.Unset(ctx, c.Pattern) })
+	return c.onServer(ctx, io, func(s *server.Server) error {
+		if err := s.Policy.Unset(ctx, c.Pattern); err != nil {
+			return err
+		}
+		fmt.Fprintln(io.Out, "The rule is gone.")
+		return nil
+	})
 }
 
 type peerRulesCmd struct {
@@ -398,7 +420,7 @@ func (c *peerImportCmd) Run(ctx context.Context, io IO) error {
 			if c.File == "-" {
 				return usagef("nothing was changed: with standard input, confirm by --yes")
 			}
-			fmt.Fprintf(io.Err, "Make these %d changes? [y/N] ", len(changes))
+			fmt.Fprintf(io.Err, "%s [y/N] ", plural(int64(len(changes)), "Make this change?", "Make these %d changes?"))
 			answer, _ := bufio.NewReader(io.In).ReadString('\n')
 			if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
 				return errors.New("nothing was changed")
@@ -407,7 +429,7 @@ func (c *peerImportCmd) Run(ctx context.Context, io IO) error {
 		if err := s.Policy.Apply(ctx, changes); err != nil {
 			return err
 		}
-		fmt.Fprintf(io.Out, "%d changes made.\n", len(changes))
+		fmt.Fprintln(io.Out, plural(int64(len(changes)), "1 change made.", "%d changes made."))
 		return nil
 	})
 }
@@ -432,13 +454,9 @@ type peerReportsCmd struct {
 
 func (c *peerReportsCmd) Run(ctx context.Context, io IO) error {
 	return c.onServer(ctx, io, func(s *server.Server) error {
-		list, err := s.Sharing.Reports(ctx, ocm.Host(strings.ToLower(c.Host)))
+		out, err := s.Reports(ctx, ocm.Host(strings.ToLower(c.Host)))
 		if err != nil {
 			return err
-		}
-		out := []server.ReportView{}
-		for _, r := range list {
-			out = append(out, server.ShowReport(r))
 		}
 		if c.JSON {
 			return printJSON(io, out)
@@ -447,9 +465,9 @@ func (c *peerReportsCmd) Run(ctx context.Context, io IO) error {
 			fmt.Fprintln(io.Out, "Nothing was reported.")
 			return nil
 		}
-		return table(io, "WHEN\tSENDER\tSHARE\tMESSAGE", func(w *tabwriter.Writer) {
+		return table(io, "WHEN\tBY\tSENDER\tSHARE\tMESSAGE", func(w *tabwriter.Writer) {
 			for _, r := range out {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", local(r.CreatedAt), r.Sender, r.ShareName, r.Message)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", local(r.CreatedAt), r.By, r.Sender, r.ShareName, r.Message)
 			}
 		})
 	})

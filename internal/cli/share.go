@@ -104,7 +104,7 @@ func (s *session) findReceived(ctx context.Context, given string) (string, error
 
 type shareCmd struct {
 	Path       string `arg:"" help:"The file or folder to share."`
-	With       string `required:"" help:"Who to share with: name@server, the name of someone on your server, or words that fit one of your contacts." placeholder:"ADDRESS"`
+	With       string `required:"" help:"Who to share with: name@server, the name of someone on your server, or of one of your contacts." placeholder:"ADDRESS"`
 	Group      bool   `help:"The address is a group's."`
 	Write      bool   `help:"Allow changes."`
 	Reshare    bool   `help:"Allow passing it on."`
@@ -267,7 +267,13 @@ func (c *leaveCmd) Run(ctx context.Context, io IO) error { return c.run(ctx, io,
 
 type blockCmd struct{ received }
 
-func (c *blockCmd) Run(ctx context.Context, io IO) error { return c.run(ctx, io, "block", nil) }
+func (c *blockCmd) Run(ctx context.Context, io IO) error {
+	if err := c.run(ctx, io, "block", nil); err != nil {
+		return err
+	}
+	fmt.Fprintln(io.Out, "Blocked: no share of that sender arrives any more. To undo it: weft contacts edit ADDRESS --no-block")
+	return nil
+}
 
 type reportCmd struct {
 	received

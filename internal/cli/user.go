@@ -11,6 +11,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"golang.org/x/term"
 
@@ -35,11 +36,11 @@ func (w where) onServer(ctx context.Context, io IO, do func(s *server.Server) er
 	if err != nil {
 		return err
 	}
-	if err := conf.Check(); err != nil {
-		return err
-	}
 	if _, err := os.Stat(conf.Data); err != nil {
 		return fmt.Errorf("there is no data directory at %s. Name it with --data, or start the server once", absolute(conf.Data))
+	}
+	if err := conf.Check(); err != nil {
+		return err
 	}
 	s, err := server.New(ctx, conf, server.Env{Log: newLogger(io, conf.Log)})
 	if err != nil {
@@ -212,6 +213,22 @@ func (c *userRemoveCmd) Run(ctx context.Context, io IO) error {
 	})
 }
 
+// plain writes text without control characters, but for line breaks.
+type plain struct{ io.Writer }
+
+func (p plain) Write(b []byte) (int, error) {
+	clean := strings.Map(func(c rune) rune {
+		if c != '\n' && unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}, string(b))
+	if _, err := io.WriteString(p.Writer, clean); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
 // newPassword asks twice on a terminal, or reads one line of standard input.
 func newPassword(streams IO) (ocm.Secret, error) {
 	if f, ok := streams.In.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
@@ -257,8 +274,10 @@ func printJSON(io IO, v any) error {
 	return enc.Encode(v)
 }
 
+// table prints rows of cells with tabs between them. What is in the cells may
+// come from others: a terminal is not to take it for commands.
 func table(io IO, head string, rows func(w *tabwriter.Writer)) error {
-	w := tabwriter.NewWriter(io.Out, 0, 4, 2, ' ', 0)
+	w := tabwriter.NewWriter(plain{io.Out}, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, head)
 	rows(w)
 	return w.Flush()

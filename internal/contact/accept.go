@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/uptrace/bun"
+	"golang.org/x/net/idna"
 
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/delivery"
@@ -27,7 +28,8 @@ const (
 	AcceptancePending  = "pending"  // their server is yet to be told
 	AcceptanceDone     = "accepted" // both sides know
 	AcceptanceHalfway  = "halfway"  // they know us, but we did not learn who they are
-	AcceptanceRejected = "failed"   // their server refused it
+	AcceptanceUnclear  = "unclear"  // it may be so, or someone else used the invite
+	AcceptanceRejected = "failed"   // their server refused it, or was never reached
 )
 
 // Acceptance is an invite of someone elsewhere that one of our people accepts.
@@ -56,7 +58,7 @@ func (a *Acceptance) Knows() string {
 		return "both"
 	case a.State == AcceptanceHalfway:
 		return "they"
-	case a.State == AcceptancePending && a.Attempted:
+	case a.State == AcceptanceUnclear, a.State == AcceptancePending && a.Attempted:
 		return "unclear"
 	}
 	return "nobody"
@@ -68,6 +70,7 @@ var (
 	ErrOwnInvite    = ocm.NewError(http.StatusBadRequest, "INVITE_FROM_SELF", "This is your own invite. Send it to the person you want to share with.")
 	ErrLocalInvite  = ocm.NewError(http.StatusBadRequest, "INVITE_FROM_HERE", "This invite is from this server.")
 	ErrNotServer    = ocm.NewError(http.StatusBadRequest, "NOT_A_SERVER", "That is not a server to share with.")
+	ErrNotPublic    = ocm.NewError(http.StatusBadRequest, "NOT_A_PUBLIC_ADDRESS", "That is not a public address.")
 	ErrPretends     = ocm.NewError(http.StatusBadRequest, "SERVER_PRETENDS", "That server is not one of its own.")
 )
 
@@ -84,7 +87,8 @@ type Server struct {
 	Federation string // whose directory lists it, "" for none
 	Listed     string // its name there
 	Dialog     string // where its people accept invites; "" when it has no such page
-	Signs      bool   // its messages can be verified
+	Signs      bool   // its messages can be verified; of use only when Seen
+	Seen       bool   // it answered
 	Warning    string // what the person should look at twice
 }
 
@@ -99,7 +103,15 @@ func (s *Service) Look(ctx context.Context, text string) (*Server, error) {
 	}
 	host, err := ocm.ReadHost(text)
 	if err != nil {
+		if ascii, e := idna.Lookup.ToASCII(text); e == nil { // as people write münchen.example
+			host, err = ocm.ReadHost(ascii)
+		}
+	}
+	if err != nil {
 		return nil, ErrNotServer.Saying("%.80q is not a server's name; write it like cloud.example.org", text).With(err)
+	}
+	if host == s.Self {
+		return &Server{Host: host}, nil
 	}
 	server, _, err := s.look(ctx, host)
 	return server, err
@@ -110,7 +122,7 @@ func (s *Service) look(ctx context.Context, host ocm.Host) (*Server, *ocm.Discov
 		return nil, nil, err
 	}
 	if ip, err := netip.ParseAddr(host.Name()); err == nil && !s.AllowPlain && !(ip.Unmap().IsGlobalUnicast() && !ip.Unmap().IsPrivate()) {
-		return nil, nil, ErrNotServer.Saying("%s is not a public address.", host)
+		return nil, nil, ErrNotPublic.Saying("%s is not a public address.", host)
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookBudget)
 	defer cancel()
@@ -121,7 +133,7 @@ func (s *Service) look(ctx context.Context, host ocm.Host) (*Server, *ocm.Discov
 	if err := s.genuine(ctx, host, d); err != nil {
 		return nil, nil, err
 	}
-	out := &Server{Host: host, Name: ocm.DisplayName(d.Provider), Signs: d.HasCapability(ocm.CapHTTPSig), Dialog: s.dialog(host, d), Warning: lookalike(host)}
+	out := &Server{Host: host, Seen: true, Name: ocm.DisplayName(d.Provider), Signs: d.HasCapability(ocm.CapHTTPSig), Dialog: s.dialog(host, d), Warning: lookalike(host)}
 	if entry, ok, err := s.Directories.entry(ctx, host); err == nil && ok {
 		out.Federation, out.Listed = entry.Federation, entry.DisplayName
 	}
@@ -164,12 +176,21 @@ func (s *Service) genuine(ctx context.Context, host ocm.Host, d *ocm.Discovery) 
 	if err != nil {
 		return ErrNotServer.Saying("%s says of itself what cannot be read.", host).With(err)
 	}
-	bare := func(h ocm.Host) string { return strings.TrimSuffix(strings.TrimSuffix(string(h), ":443"), ":80") }
-	if bare(at) == bare(host) {
+	if strings.TrimSuffix(string(at), ":80") == strings.TrimSuffix(string(host), ":80") {
 		return nil
 	}
-	if other, err := s.Peers.Discover(ctx, at); err == nil && other.EndPoint == d.EndPoint {
-		return ErrPretends.Saying("%s is not a server of its own: it leads to %s. Use that name instead.", host, at)
+	other, err := s.Peers.Discover(ctx, at)
+	if pe, ok := errors.AsType[*client.PeerError](err); ok && !pe.Temporary && !errors.Is(err, peer.ErrDenied) {
+		return nil // it serves the API alone, and speaks for nobody
+	}
+	if err != nil {
+		return ocm.NewError(http.StatusServiceUnavailable, ocm.CodeUnavailable,
+			string(at)+", which speaks for "+string(host)+", cannot be looked at just now.").RetryIn(time.Minute).With(err)
+	}
+	if end, err := url.Parse(other.EndPoint); err == nil {
+		if own, err := ocm.ReadHost(end.Host); err == nil && own == at {
+			return ErrPretends.Saying("%s is not a server of its own: it leads to %s. Use that name instead.", host, at)
+		}
 	}
 	return nil
 }
@@ -195,7 +216,12 @@ func (s *Service) dialog(host ocm.Host, d *ocm.Discovery) string {
 			u.Scheme = end.Scheme
 		}
 	}
-	if u.Host == "" || u.Scheme != "https" && !(s.AllowPlain && u.Scheme == "http") {
+	if u.Scheme != "https" && !(s.AllowPlain && u.Scheme == "http") {
+		return ""
+	}
+	// Our page sends people to servers that were looked at, and nowhere else.
+	at, err := ocm.ReadHost(u.Host)
+	if err != nil || at != host && !strings.HasPrefix(d.EndPoint, u.Scheme+"://"+u.Host+"/") {
 		return ""
 	}
 	u.Fragment = ""
@@ -276,25 +302,26 @@ func (s *Service) Accept(ctx context.Context, user account.User, text string, wi
 		if err != nil {
 			return nil, err
 		}
+		if known.State == AcceptanceDone {
+			return s.afresh(ctx, user, known, i)
+		}
 		return s.Retry(ctx, user.ID, known.ID)
 	}
 	if known, err := again(); !errors.Is(err, ErrNoAcceptance) {
 		return known, err
 	}
 	// What can be known to be wrong is said now, and nothing is stored of it.
-	if _, _, err := s.look(ctx, i.Provider); err != nil {
-		if e, ok := errors.AsType[*ocm.Error](err); !ok || e.Status != http.StatusServiceUnavailable {
-			return nil, err
-		}
+	_, _, silent := s.look(ctx, i.Provider)
+	if e, ok := errors.AsType[*ocm.Error](silent); silent != nil && (!ok || e.Status != http.StatusServiceUnavailable) {
+		return nil, silent
+	}
+	if err := room(ctx, s.DB.Read, user.ID, ""); err != nil {
+		return nil, err
 	}
 	now := s.Now().UnixMilli()
 	a := &Acceptance{
 		ID: store.NewID(), UserID: user.ID, PeerHost: string(i.Provider), TokenHash: hash, Given: user.Name,
 		State: AcceptancePending, CreatedAt: now, UpdatedAt: now,
-	}
-	payload, err := json.Marshal(acceptMessage{i.Token.Reveal()})
-	if err != nil {
-		return nil, err
 	}
 	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) (err error) {
 		if withPseudonym == nil && s.Pseudonyms || withPseudonym != nil && *withPseudonym {
@@ -305,11 +332,49 @@ func (s *Service) Accept(ctx context.Context, user account.User, text string, wi
 		if _, err := tx.NewInsert().Model(a).Exec(ctx); err != nil {
 			return err
 		}
-		return s.Outbox.Enqueue(ctx, tx, delivery.Message{Peer: i.Provider, OrderKey: a.ID, Kind: kindInvite, Payload: payload})
+		return s.tell(ctx, tx, a, i)
 	})
 	if store.IsConflict(err) { // pressed twice
 		return again()
 	}
+	if err != nil {
+		return nil, err
+	}
+	s.Outbox.Wake()
+	if silent != nil { // waited for already
+		a.Reason = strings.TrimSuffix(sentence(silent), ".") + "; it will be tried again"
+		return a, nil
+	}
+	return s.await(ctx, user.ID, a.ID)
+}
+
+// tell queues the message to the inviting server.
+func (s *Service) tell(ctx context.Context, tx bun.Tx, a *Acceptance, i *ocm.Invite) error {
+	payload, err := json.Marshal(acceptMessage{i.Token.Reveal()})
+	if err != nil {
+		return err
+	}
+	return s.Outbox.Enqueue(ctx, tx, delivery.Message{Peer: i.Provider, OrderKey: a.ID, Kind: kindInvite, Payload: payload})
+}
+
+// afresh accepts an invite again whose contact was removed since: their server
+// answers the same user as the first time.
+func (s *Service) afresh(ctx context.Context, user account.User, a *Acceptance, i *ocm.Invite) (*Acceptance, error) {
+	if _, err := s.Get(ctx, user.ID, a.ContactID); !errors.Is(err, ErrNoContact) {
+		return a, err
+	}
+	err := s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if a.Given != user.Name {
+			row := &pseudonym{Identifier: a.Given, UserID: user.ID, PeerHost: a.PeerHost, CreatedAt: s.Now().UnixMilli()}
+			if _, err := tx.NewInsert().Model(row).On("CONFLICT DO NOTHING").Exec(ctx); err != nil {
+				return err
+			}
+		}
+		if err := s.turn(ctx, tx, a.ID, AcceptancePending, "", ""); err != nil {
+			return err
+		}
+		return s.tell(ctx, tx, a, i)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -395,18 +460,33 @@ func (s *Service) Retry(ctx context.Context, userID, id string) (*Acceptance, er
 	return s.await(ctx, userID, id)
 }
 
-// Forget takes an acceptance that came to nothing off the list, and out of the
-// outbox. The contact of one that did stays.
+// ErrUnderWay says why an acceptance cannot be forgotten.
+var ErrUnderWay = ocm.NewError(http.StatusConflict, "ACCEPTANCE_UNDER_WAY", "Their server is being told at this moment. Try again shortly.")
+
+// Forget takes an acceptance off the list, and out of the outbox if it waits
+// there; a pseudonym made for it goes too. The contact of one that is done stays.
 func (s *Service) Forget(ctx context.Context, userID, id string) error {
 	return s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		res, err := tx.NewDelete().Model((*Acceptance)(nil)).Where("user_id = ? AND id = ?", userID, id).Exec(ctx)
+		a := &Acceptance{}
+		err := tx.NewSelect().Model(a).Where("user_id = ? AND id = ?", userID, id).Scan(ctx)
+		if store.NotFound(err) {
+			return ErrNoAcceptance
+		}
 		if err != nil {
 			return err
 		}
-		if n, _ := res.RowsAffected(); n == 0 {
-			return ErrNoAcceptance
+		if s.Outbox.UnderWay(id) {
+			return ErrUnderWay
 		}
-		_, err = s.Outbox.Withdraw(ctx, tx, id)
+		if _, err := s.Outbox.Withdraw(ctx, tx, id); err != nil {
+			return err
+		}
+		if a.State != AcceptanceDone {
+			if _, err := tx.NewDelete().Model((*pseudonym)(nil)).Where("identifier = ? AND user_id = ?", a.Given, userID).Exec(ctx); err != nil {
+				return err
+			}
+		}
+		_, err = tx.NewDelete().Model(a).WherePK().Exec(ctx)
 		return err
 	})
 }
@@ -417,11 +497,11 @@ type inviteCourier struct{ *Service }
 func (c inviteCourier) Deliver(ctx context.Context, m delivery.Message) (any, error) {
 	a, err := c.Service.acceptance(ctx, "id = ?", m.OrderKey)
 	if err != nil {
-		return nil, delivery.Permanently(err)
+		return nil, &delivery.Failure{Permanent: errors.Is(err, ErrNoAcceptance), Err: err}
 	}
 	user, err := c.Accounts.Get(ctx, a.UserID)
 	if err != nil {
-		return nil, delivery.Permanently(err)
+		return nil, &delivery.Failure{Permanent: errors.Is(err, account.ErrNoUser), Err: err}
 	}
 	var msg acceptMessage
 	if err := json.Unmarshal(m.Payload, &msg); err != nil {
@@ -432,7 +512,7 @@ func (c inviteCourier) Deliver(ctx context.Context, m delivery.Message) (any, er
 		return nil, delivery.Unknown(m.Peer, err)
 	}
 	if err := c.genuine(ctx, m.Peer, d); err != nil {
-		return nil, delivery.Permanently(err)
+		return nil, &delivery.Failure{Permanent: errors.Is(err, ErrPretends), Err: err}
 	}
 	answer, err := c.Client.AcceptInvite(ctx, d, ocm.InviteAcceptance{
 		RecipientProvider: c.Self, Token: ocm.Secret(msg.Token), InviteParty: *party(user, a.Given),
@@ -453,7 +533,11 @@ func (c inviteCourier) Delivered(ctx context.Context, tx bun.Tx, m delivery.Mess
 	if err != nil {
 		return err
 	}
-	id, err := c.meetByInvite(ctx, tx, user, ocm.Address{Identifier: answer.UserID, Host: m.Peer}, *answer, a.Given)
+	who := ocm.Address{Identifier: answer.UserID, Host: m.Peer}
+	id, err := c.meetByInvite(ctx, tx, user, who, *answer, a.Given)
+	if errors.Is(err, ErrBookFull) {
+		return c.turn(ctx, tx, m.OrderKey, AcceptanceHalfway, "Your address book is full: they know you; make room, and enter "+who.String()+" by hand", "")
+	}
 	if err != nil {
 		return err
 	}
@@ -462,47 +546,27 @@ func (c inviteCourier) Delivered(ctx context.Context, tx bun.Tx, m delivery.Mess
 
 func (c inviteCourier) Failed(ctx context.Context, tx bun.Tx, m delivery.Message, cause error) error {
 	state, reason := AcceptanceRejected, delivery.Sentence(cause)
-	if pe, ok := errors.AsType[*client.PeerError](cause); ok {
-		switch pe.Status {
-		case http.StatusBadRequest, http.StatusNotFound:
-			reason = "The invite is not known to " + string(m.Peer) + ", has expired, was revoked, or was used by someone else; ask for a new one"
-		case http.StatusForbidden:
-			reason = string(m.Peer) + " does not take invites back from this server"
-		case http.StatusConflict:
-			state, reason = AcceptanceHalfway, string(m.Peer)+" says that the invite was accepted already: if that was you, they know you, and you can enter their address by hand; if not, ask for a new one"
-			contact := c.alreadyMet(ctx, tx, m)
-			if contact != "" {
-				return c.turn(ctx, tx, m.OrderKey, AcceptanceDone, "", contact)
-			}
-		case http.StatusOK:
-			state, reason = AcceptanceHalfway, string(m.Peer)+" accepted, but its answer cannot be read: they know you, and you can enter their address by hand"
+	pe, ok := errors.AsType[*client.PeerError](cause)
+	if !ok || pe.Op != client.OpAcceptInvite { // it never got so far
+		return c.turn(ctx, tx, m.OrderKey, state, reason, "")
+	}
+	switch pe.Status {
+	case http.StatusBadRequest, http.StatusNotFound:
+		reason = "The invite is not known to " + string(m.Peer) + ", has expired, was revoked, or was used by someone else; ask for a new one"
+	case http.StatusForbidden:
+		reason = string(m.Peer) + " does not take invites back from this server"
+	case http.StatusConflict:
+		state = AcceptanceUnclear
+		reason = string(m.Peer) + " says that the invite was accepted already: if that was you, they know you, and you can enter their address by hand; if not, someone else used it: ask for a new one"
+	case http.StatusOK:
+		state = AcceptanceHalfway
+		reason = string(m.Peer) + " accepted, but its answer cannot be read: they know you, and you can enter their address by hand"
+	default:
+		if pe.Temporary { // given up; one of the calls may have arrived
+			state = AcceptanceUnclear
 		}
 	}
 	return c.turn(ctx, tx, m.OrderKey, state, reason, "")
-}
-
-// alreadyMet finds the one contact that an invite of the peer made known to the
-// person before: their server then says that it is so already.
-func (c inviteCourier) alreadyMet(ctx context.Context, tx bun.Tx, m delivery.Message) string {
-	a := &Acceptance{}
-	if err := tx.NewSelect().Model(a).Where("id = ?", m.OrderKey).Scan(ctx); err != nil {
-		return ""
-	}
-	var met []Contact
-	if err := tx.NewSelect().Model(&met).Where("user_id = ? AND invited", a.UserID).Scan(ctx); err != nil {
-		return ""
-	}
-	found := ""
-	for _, k := range met {
-		if k.Host() != m.Peer {
-			continue
-		}
-		if found != "" {
-			return "" // which of them is not told
-		}
-		found = k.ID
-	}
-	return found
 }
 
 func (c inviteCourier) Revived(ctx context.Context, tx bun.Tx, m delivery.Message) error {

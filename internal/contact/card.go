@@ -113,7 +113,10 @@ func ReadJSContact(b []byte) ([]Card, error) {
 	for i, r := range raw {
 		// Card by card: what is strict about one keeps the file bounded too.
 		if err := ocm.CheckJSON(r, ocm.MaxDepth); err != nil {
-			return nil, ErrCards.Saying("Card %d is not valid JSON: %v.", i+1, err)
+			if i == 0 {
+				return nil, ErrCards.Saying("The file holds neither JSContact nor vCards: it is not valid JSON.").With(err)
+			}
+			return nil, ErrCards.Saying("Card %d is not valid JSON.", i+1).With(err)
 		}
 		var c jsCard
 		if err := json.Unmarshal(r, &c); err != nil {
@@ -275,8 +278,27 @@ type Imported struct {
 // the file says nothing.
 func (s *Service) Import(ctx context.Context, user account.User, cards []Card, keepTrust bool) (*Imported, error) {
 	out := &Imported{Skipped: []string{}}
-	err := s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		for i, card := range cards {
+	addresses := 0
+	for _, c := range cards {
+		addresses += len(c.Addresses)
+	}
+	if addresses > maxContacts {
+		return nil, ErrCards.Saying("The file holds %d OCM Addresses; an address book takes %d.", addresses, maxContacts)
+	}
+	// In parts: others want to write too.
+	const part = 200
+	for from := 0; from < len(cards); from += part {
+		if err := s.importPart(ctx, user, cards, from, min(from+part, len(cards)), keepTrust, out); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+func (s *Service) importPart(ctx context.Context, user account.User, cards []Card, from, to int, keepTrust bool, out *Imported) error {
+	return s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		for i := from; i < to; i++ {
+			card := cards[i]
 			name := cmp.Or(ocm.DisplayName(card.Name), fmt.Sprintf("card %d", i+1))
 			skip := func(format string, args ...any) {
 				if len(out.Skipped) < 1000 {
@@ -297,7 +319,7 @@ func (s *Service) Import(ctx context.Context, user account.User, cards []Card, k
 					skip("%s", sentence(err))
 					continue
 				}
-				added, err := s.enter(ctx, tx, user.ID, a.String(), card, at, keepTrust)
+				added, err := s.enter(ctx, tx, user.ID, a, card, at, keepTrust)
 				if errors.Is(err, ErrBookFull) {
 					return err
 				}
@@ -317,21 +339,17 @@ func (s *Service) Import(ctx context.Context, user account.User, cards []Card, k
 		}
 		return nil
 	})
-	return out, err
 }
 
 // enter adds or completes one contact of a file.
-func (s *Service) enter(ctx context.Context, tx bun.Tx, userID, address string, card Card, at CardAddress, keepTrust bool) (added bool, err error) {
-	c, err := s.contact(ctx, tx, "user_id = ? AND address = ?", userID, address)
+func (s *Service) enter(ctx context.Context, tx bun.Tx, userID string, address ocm.Address, card Card, at CardAddress, keepTrust bool) (added bool, err error) {
+	c, err := s.contact(ctx, tx, "user_id = ? AND address = ?", userID, address.String())
 	if errors.Is(err, ErrNoContact) {
-		if err := room(ctx, tx, userID); err != nil {
+		if err := room(ctx, tx, userID, address.String()); err != nil {
 			return false, err
 		}
-		// A file cannot say that an invite was exchanged: only the source is kept.
+		// Whatever the file says, here it was entered, and no invite exchanged.
 		c, added = s.blank(userID, address, SourceDirect), true
-		if at.Source == SourceShare || at.Source == SourceInvite {
-			c.Source = at.Source
-		}
 		if id, err := uuid.Parse(strings.TrimPrefix(card.UID, "urn:uuid:")); err == nil {
 			taken, err := tx.NewSelect().Model((*Contact)(nil)).Where("id = ?", id.String()).Exists(ctx)
 			if err != nil {

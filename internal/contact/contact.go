@@ -67,6 +67,7 @@ type Contact struct {
 	ID        string `bun:",pk"`
 	UserID    string
 	Address   string // OCM Address, unique in the book
+	PeerHost  string // its host
 	Name      string
 	Email     string
 	Source    string
@@ -96,15 +97,6 @@ func labelText(labels []string) string {
 	}
 	b, _ := json.Marshal(labels) // strings always can
 	return string(b)
-}
-
-// Host is the contact's server.
-func (c *Contact) Host() ocm.Host {
-	a, err := ocm.ParseAddress(c.Address)
-	if err != nil {
-		return ""
-	}
-	return a.Host
 }
 
 // Errors people meet.
@@ -170,10 +162,9 @@ func (e Edit) apply(c *Contact) error {
 		c.Trusted = *e.Trusted
 	}
 	if e.Blocked != nil {
-		if c.Blocked = *e.Blocked; c.Blocked {
-			c.Trusted = false
-		}
+		c.Blocked = *e.Blocked
 	}
+	c.Trusted = c.Trusted && !c.Blocked
 	return nil
 }
 
@@ -183,12 +174,19 @@ func (s *Service) Add(ctx context.Context, user account.User, address string, e 
 	if err != nil {
 		return nil, err
 	}
-	c := s.blank(user.ID, a.String(), SourceDirect)
+	c := s.blank(user.ID, a, SourceDirect)
+	if a.Host == s.Self {
+		here, err := s.Accounts.ByName(ctx, a.Identifier)
+		if err != nil {
+			return nil, err
+		}
+		c.Name = here.DisplayName
+	}
 	if err := e.apply(c); err != nil {
 		return nil, err
 	}
 	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := room(ctx, tx, user.ID); err != nil {
+		if err := room(ctx, tx, user.ID, c.Address); err != nil {
 			return err
 		}
 		_, err := tx.NewInsert().Model(c).Exec(ctx)
@@ -216,14 +214,22 @@ func (s *Service) address(user account.User, text string) (ocm.Address, error) {
 	return a, nil
 }
 
-func (s *Service) blank(userID, address, source string) *Contact {
+func (s *Service) blank(userID string, address ocm.Address, source string) *Contact {
 	now := s.Now().UnixMilli()
-	return &Contact{ID: store.NewID(), UserID: userID, Address: address, Source: source, Labels: "[]", CreatedAt: now, UpdatedAt: now}
+	return &Contact{
+		ID: store.NewID(), UserID: userID, Address: address.String(), PeerHost: string(address.Host), Source: source, Labels: "[]",
+		CreatedAt: now, UpdatedAt: now,
+	}
 }
 
-func room(ctx context.Context, tx bun.Tx, userID string) error {
-	n, err := tx.NewSelect().Model((*Contact)(nil)).Where("user_id = ?", userID).Count(ctx)
-	if err == nil && n >= maxContacts {
+// room fails when a book can take no new address.
+func room(ctx context.Context, db bun.IDB, userID, address string) error {
+	n, err := db.NewSelect().Model((*Contact)(nil)).Where("user_id = ?", userID).Count(ctx)
+	if err != nil || n < maxContacts {
+		return err
+	}
+	known, err := db.NewSelect().Model((*Contact)(nil)).Where("user_id = ? AND address = ?", userID, address).Exists(ctx)
+	if err == nil && !known {
 		err = ErrBookFull
 	}
 	return err
@@ -248,12 +254,19 @@ func (s *Service) meet(ctx context.Context, tx bun.Tx, c *Contact) (id string, e
 
 // MetByShare enters the sender of a share that a person accepted.
 func (s *Service) MetByShare(ctx context.Context, tx bun.Tx, userID, address, name string) error {
-	c := s.blank(userID, address, SourceShare)
-	c.Name = cutText(ocm.DisplayName(name), maxName)
-	if err := room(ctx, tx, userID); err != nil {
-		return nil // the share matters more
+	a, err := ocm.ReadAddress(address)
+	if err != nil {
+		return err
 	}
-	_, err := s.meet(ctx, tx, c)
+	c := s.blank(userID, a, SourceShare)
+	c.Name = cutText(ocm.DisplayName(name), maxName)
+	if err := room(ctx, tx, userID, c.Address); err != nil {
+		if errors.Is(err, ErrBookFull) {
+			return nil // the share matters more
+		}
+		return err
+	}
+	_, err = s.meet(ctx, tx, c)
 	return err
 }
 
@@ -350,16 +363,13 @@ func (s *Service) Remove(ctx context.Context, tx bun.Tx, user account.User, id s
 	}
 	given = cmp.Or(c.Given, user.Name)
 	if tell {
-		host := c.Host()
-		var others []Contact
-		err := tx.NewSelect().Model(&others).Column("address", "given").Where("user_id = ? AND id <> ?", user.ID, id).Scan(ctx)
+		others, err := tx.NewSelect().Model((*Contact)(nil)).
+			Where("user_id = ? AND id <> ? AND peer_host = ? AND given = ?", user.ID, id, c.PeerHost, c.Given).Exists(ctx)
 		if err != nil {
 			return nil, "", err
 		}
-		for _, o := range others {
-			if o.Host() == host && cmp.Or(o.Given, user.Name) == given {
-				return nil, "", ErrSharedIdentifier
-			}
+		if others {
+			return nil, "", ErrSharedIdentifier
 		}
 	}
 	if c.Given != "" {
@@ -437,7 +447,9 @@ var (
 )
 
 // Resolve finds whom a person means: an address; the name of someone on this
-// server; or words that fit one contact alone.
+// server; the whole name of one contact; or how the name or address of one
+// contact alone begins. Labels and notes have no part in it: files are not to go
+// to whom a note happens to mention.
 func (s *Service) Resolve(ctx context.Context, user account.User, text string) (ocm.Address, error) {
 	text = strings.TrimSpace(text)
 	if strings.Contains(text, "@") {
@@ -447,17 +459,31 @@ func (s *Service) Resolve(ctx context.Context, user account.User, text string) (
 	if _, err := s.Accounts.ByName(ctx, text); !errors.Is(err, account.ErrNoUser) || text == "" {
 		return here, err
 	}
-	contacts, err := s.List(ctx, user.ID, text, "")
+	contacts, err := s.List(ctx, user.ID, "", "")
 	if err != nil {
 		return here, err
 	}
-	switch len(contacts) {
-	case 0:
-		return here, errNobody.Saying("Nobody on this server or in your address book is called %.80q. Write name@server for others.", text)
-	case 1:
-		return ocm.ParseAddress(contacts[0].Address)
+	t := fold(text)
+	for _, fits := range []func(c Contact) bool{
+		func(c Contact) bool { return fold(c.Name) == t },
+		func(c Contact) bool {
+			return strings.HasPrefix(fold(c.Name), t) || strings.HasPrefix(fold(c.Address), t)
+		},
+	} {
+		var found []Contact
+		for _, c := range contacts {
+			if fits(c) {
+				found = append(found, c)
+			}
+		}
+		switch {
+		case len(found) == 1:
+			return ocm.ParseAddress(found[0].Address)
+		case len(found) > 1:
+			return here, errWhich.Saying("%.80q fits %d of your contacts, among them %s and %s. Write the address.", text, len(found), found[0].Address, found[1].Address)
+		}
 	}
-	return here, errWhich.Saying("%.80q fits %d of your contacts, among them %s and %s. Write the address.", text, len(contacts), contacts[0].Address, contacts[1].Address)
+	return here, errNobody.Saying("Nobody on this server or in your address book is called %.80q. Write name@server for others.", text)
 }
 
 // Suggestion completes what a person types for a recipient.

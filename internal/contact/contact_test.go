@@ -177,14 +177,14 @@ func TestFilesOfOthersAreRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	done, err := s.Import(t.Context(), alice, cards, false)
-	if err != nil || done.Added != 3 || len(done.Skipped) != 0 { // "nobody" is a name of this server
+	if err != nil || done.Added != 3 || len(done.Skipped) != 0 { // "nobody" could be someone here
 		t.Fatalf("%+v, %v", done, err)
 	}
 	got, _ := s.List(t.Context(), alice.ID, "two.example work", "")
 	if len(got) != 1 || got[0].Name != "Ann Lee" {
 		t.Errorf("%+v", got)
 	}
-	if one, _ := s.List(t.Context(), alice.ID, "one.example", ""); one[0].Source != SourceInvite || one[0].Invited {
+	if one, _ := s.List(t.Context(), alice.ID, "one.example", ""); one[0].Source != SourceDirect || one[0].Invited {
 		t.Errorf("a file says that an invite was exchanged: %+v", one)
 	}
 	vcards := "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Ben\r\nCLOUD;TYPE=HOME:ben@three.example\r\nCATEGORIES:a,b\r\nEND:VCARD\r\nBEGIN:VCARD\r\nVERSION:3.0\r\nFN:No Address\r\nEND:VCARD\r\n"
@@ -207,6 +207,51 @@ func TestFilesOfOthersAreRead(t *testing.T) {
 		if _, err := ReadVCard([]byte(file)); !errors.Is(err, ErrCards) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+func TestWhoIsMeantByAName(t *testing.T) {
+	s, alice := book(t)
+	if _, err := s.Accounts.Add(t.Context(), account.NewUser{Name: "carol", Password: "a long password"}); err != nil {
+		t.Fatal(err)
+	}
+	add(t, s, alice, "bob@there.example", "Bob")
+	add(t, s, alice, "bob@other.example", "Bob Baptiste")
+	add(t, s, alice, "ann@there.example", "Ann Lee", "Zoo")
+	note := "knows Bob; salary secret"
+	frida := add(t, s, alice, "frida@nowhere.example", "Frida")
+	if _, err := s.Change(t.Context(), alice.ID, frida.ID, Edit{Note: &note}); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"bob": "bob@there.example", "BOB BAPTISTE": "bob@other.example", "ann": "ann@there.example", "carol": "carol@here.example",
+		"frida@now": "frida@now", "ann@there.example": "ann@there.example", "Fr": "frida@nowhere.example",
+	} {
+		if got, err := s.Resolve(t.Context(), alice, text); err != nil || got.String() != want {
+			t.Errorf("%q: %s, %v; want %s", text, got, err, want)
+		}
+	}
+	for text, code := range map[string]ocm.Code{"salary": ocm.CodeRecipientNotFound, "zoo": ocm.CodeRecipientNotFound, "lee": ocm.CodeRecipientNotFound, "b": "RECIPIENT_UNCLEAR", "": ""} {
+		_, err := s.Resolve(t.Context(), alice, text)
+		if e, ok := errors.AsType[*ocm.Error](err); !ok || code != "" && e.Code != code {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestALargeFileIsRefusedWhole(t *testing.T) {
+	s, alice := book(t)
+	cards := make([]Card, 600)
+	for i := range cards {
+		for j := range 17 {
+			cards[i].Addresses = append(cards[i].Addresses, CardAddress{Address: fmt.Sprintf("u%d-%d@there.example", i, j)})
+		}
+	}
+	if _, err := s.Import(t.Context(), alice, cards, false); !errors.Is(err, ErrCards) {
+		t.Errorf("10,200 addresses: %v", err)
+	}
+	if done, err := s.Import(t.Context(), alice, cards[:30], false); err != nil || done.Added != 510 {
+		t.Errorf("510 addresses: %+v, %v", done, err)
 	}
 }
 

@@ -53,7 +53,7 @@ type Subscription struct {
 	Federation string
 	Payload    string // the last good list
 	Servers    int64
-	FetchedAt  int64 // when it was fetched
+	FetchedAt  int64 // when the last good list was fetched
 	TriedAt    int64
 	Failure    string // of the last attempt, "" when it went well
 	AddedAt    int64
@@ -64,7 +64,11 @@ type Entry struct {
 	Host        ocm.Host
 	DisplayName string
 	Federation  string
+	ends        time.Time // of the list; zero: never
 }
+
+// inForce reports whether the list an entry is from has not ended.
+func (e Entry) inForce(now time.Time) bool { return e.ends.IsZero() || e.ends.After(now) }
 
 // union is what all directories list.
 type union struct {
@@ -88,8 +92,8 @@ func (d *Directories) load(ctx context.Context, db bun.IDB) (*union, error) {
 			continue
 		}
 		for _, server := range list.Servers {
-			e := Entry{server.Host, server.DisplayName, list.Federation}
-			if _, known := u.byHost[e.Host]; !known {
+			e := Entry{server.Host, server.DisplayName, list.Federation, list.ExpiresAt}
+			if had, known := u.byHost[e.Host]; !known || !had.inForce(d.Now()) {
 				u.byHost[e.Host] = e
 				u.entries = append(u.entries, e)
 			}
@@ -107,7 +111,7 @@ func (d *Directories) entry(ctx context.Context, host ocm.Host) (Entry, bool, er
 		return Entry{}, false, err
 	}
 	e, ok := u.byHost[host]
-	return e, ok, nil
+	return e, ok && e.inForce(d.Now()), nil
 }
 
 // Member tells which federation's directory lists a host.
@@ -129,6 +133,9 @@ func (d *Directories) Servers(ctx context.Context, query string, limit int) ([]E
 		if len(out) == limit {
 			break
 		}
+		if !e.inForce(d.Now()) {
+			continue
+		}
 		if query == "" || strings.Contains(fold(e.DisplayName+"\n"+string(e.Host)+"\n"+e.Federation), query) {
 			out = append(out, e)
 		}
@@ -142,6 +149,15 @@ var (
 	ErrDirectoryExpired = ocm.NewError(http.StatusBadRequest, "DIRECTORY_EXPIRED", "the directory has expired; its federation should publish it anew")
 	ErrDirectoryOlder   = ocm.NewError(http.StatusBadRequest, "DIRECTORY_OLDER", "the directory is older than the one we have")
 )
+
+// Ends is when the list in force ends by itself; zero: never.
+func (sub *Subscription) Ends() time.Time {
+	list, err := ocm.ReadDirectory([]byte(sub.Payload), true)
+	if err != nil {
+		return time.Time{}
+	}
+	return list.ExpiresAt
+}
 
 // Subscriptions lists the directories we read.
 func (d *Directories) Subscriptions(ctx context.Context) ([]Subscription, error) {
@@ -186,6 +202,9 @@ func (d *Directories) change(ctx context.Context, f func(ctx context.Context, tx
 	})
 }
 
+// fetchBudget is how long a list may take to arrive.
+const fetchBudget = 10 * time.Second
+
 // fetch gets a list and makes sure that it is the federation's own, in force,
 // and not older than what we have.
 func (d *Directories) fetch(ctx context.Context, sub *Subscription) (*ocm.Directory, error) {
@@ -193,7 +212,7 @@ func (d *Directories) fetch(ctx context.Context, sub *Subscription) (*ocm.Direct
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, fetchBudget)
 	defer cancel()
 	document, err := d.Client.FetchDirectory(ctx, sub.URL)
 	if err != nil {
@@ -210,7 +229,7 @@ func (d *Directories) fetch(ctx context.Context, sub *Subscription) (*ocm.Direct
 	if !list.ExpiresAt.IsZero() && !list.ExpiresAt.After(d.Now()) {
 		return nil, ErrDirectoryExpired
 	}
-	if sub.Payload != "" && !list.IssuedAt.IsZero() {
+	if sub.Payload != "" {
 		if had, err := ocm.ReadDirectory([]byte(sub.Payload), d.AllowPlain); err == nil && list.IssuedAt.Before(had.IssuedAt) {
 			return nil, ErrDirectoryOlder
 		}
@@ -259,6 +278,7 @@ func (d *Directories) Refresh(ctx context.Context, address string) (*Subscriptio
 	if err != nil {
 		return nil, err
 	}
+	before := sub.FetchedAt
 	list, failed := d.fetch(ctx, sub)
 	if failed != nil {
 		sub.TriedAt, sub.Failure = d.Now().UnixMilli(), sentence(failed)
@@ -270,7 +290,9 @@ func (d *Directories) Refresh(ctx context.Context, address string) (*Subscriptio
 		return nil, err
 	}
 	return sub, d.change(ctx, func(ctx context.Context, tx bun.Tx) error {
-		_, err := tx.NewUpdate().Model(sub).Column("federation", "payload", "servers", "fetched_at", "tried_at", "failure").WherePK().Exec(ctx)
+		// Unless the operator subscribed anew meanwhile, with another key say.
+		_, err := tx.NewUpdate().Model(sub).Column("federation", "payload", "servers", "fetched_at", "tried_at", "failure").WherePK().
+			Where("public_key = ? AND fetched_at = ?", sub.PublicKey, before).Exec(ctx)
 		return err
 	})
 }
@@ -318,10 +340,14 @@ func (d *Directories) Publish(ctx context.Context, document []byte) error {
 		_, err := d.DB.Write.NewDelete().Table("settings").Where("name = ?", publishedName).Exec(ctx)
 		return err
 	}
-	if err := directory.Check(document, d.AllowPlain); err != nil {
+	list, err := directory.Peek(document, d.AllowPlain)
+	if err != nil {
 		return err
 	}
-	_, err := d.DB.Write.NewInsert().Table("settings").Model(&map[string]any{"name": publishedName, "value": string(document)}).
+	if !list.ExpiresAt.IsZero() && !list.ExpiresAt.After(d.Now()) {
+		return ErrDirectoryExpired.Saying("This list has expired. Sign it anew.")
+	}
+	_, err = d.DB.Write.NewInsert().Table("settings").Model(&map[string]any{"name": publishedName, "value": string(document)}).
 		On("CONFLICT (name) DO UPDATE").Set("value = EXCLUDED.value").Exec(ctx)
 	return err
 }
@@ -356,9 +382,25 @@ func ReadList(b []byte, federation string, plain bool) (*ocm.Directory, error) {
 		if !ok {
 			return nil, fmt.Errorf("line %d: write the server's URL, a space, and its name", i+1)
 		}
-		list.Servers = append(list.Servers, ocm.DirectoryServer{URL: address, DisplayName: strings.TrimSpace(name)})
+		server := ocm.DirectoryServer{URL: address, DisplayName: strings.TrimSpace(name)}
+		if _, err := reread(&ocm.Directory{Federation: "x", Servers: []ocm.DirectoryServer{server}}, plain); err != nil {
+			_, why, _ := strings.Cut(sentence(err), "servers[0].")
+			if strings.HasPrefix(address, "http://") {
+				why += "; for trials on one machine, --insecure allows http"
+			}
+			return nil, fmt.Errorf("line %d: %s", i+1, why)
+		}
+		list.Servers = append(list.Servers, server)
 	}
-	// Through the reader, so that nothing is signed that others would refuse.
+	if len(list.Servers) == 0 {
+		return nil, errors.New("the list is empty: write lines of a server's URL and its name")
+	}
+	return reread(list, plain)
+}
+
+// reread takes a list through the reader, so that nothing is signed that others
+// would refuse.
+func reread(list *ocm.Directory, plain bool) (*ocm.Directory, error) {
 	payload, err := json.Marshal(list)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -104,6 +105,7 @@ func (s *Service) Invite(ctx context.Context, owner account.User, n NewInvite) (
 		return nil, Message{}, ocm.Invalid("expiresAt", "is more than a year away")
 	}
 	var c Contact
+	n.Note = ocm.DisplayName(n.Note) // one line
 	if err := (Edit{Email: &n.Email, Note: &n.Note}).apply(&c); err != nil {
 		return nil, Message{}, err
 	}
@@ -178,8 +180,8 @@ func (s *Service) Revoke(ctx context.Context, ownerID, id string) error {
 	})
 }
 
-// Renew gives an invite that was not accepted a new token and its span of life
-// again.
+// Renew gives an invite that was not accepted, revoked or not, a new token and
+// the usual span of life.
 func (s *Service) Renew(ctx context.Context, ownerID, id string) (*Invite, Message, error) {
 	var i *Invite
 	var m Message
@@ -188,9 +190,7 @@ func (s *Service) Renew(ctx context.Context, ownerID, id string) (*Invite, Messa
 			return err
 		}
 		m = s.renewToken(i)
-		span := i.ExpiresAt - i.CreatedAt
-		i.CreatedAt = s.Now().UnixMilli()
-		i.ExpiresAt, i.RevokedAt = i.CreatedAt+span, 0
+		i.ExpiresAt, i.RevokedAt = s.Now().Add(s.InviteLife).UnixMilli(), 0
 		_, err = tx.NewUpdate().Model(i).WherePK().Exec(ctx)
 		return err
 	})
@@ -246,6 +246,10 @@ func (s *Service) Accepted(ctx context.Context, peer ocm.Host, a *ocm.InviteAcce
 		}
 		a.Email = cmp.Or(a.Email, i.Email)
 		if _, err := s.meetByInvite(ctx, tx, owner, by, a.InviteParty, i.Given); err != nil {
+			if errors.Is(err, ErrBookFull) {
+				explain.Note(ctx, "contact", "the address book of %s is full", owner.Name)
+				return ocm.NewError(http.StatusServiceUnavailable, ocm.CodeUnavailable, "the invite cannot be taken just now").RetryIn(time.Hour)
+			}
 			return err
 		}
 		i.AcceptedAt, i.AcceptedBy = s.Now().UnixMilli(), by.String()
@@ -265,10 +269,10 @@ func party(u account.User, given string) *ocm.InviteParty {
 
 // meetByInvite enters who an invite made known, on either side.
 func (s *Service) meetByInvite(ctx context.Context, tx bun.Tx, user account.User, who ocm.Address, p ocm.InviteParty, given string) (id string, err error) {
-	if err := room(ctx, tx, user.ID); err != nil {
+	if err := room(ctx, tx, user.ID, who.String()); err != nil {
 		return "", err
 	}
-	c := s.blank(user.ID, who.String(), SourceInvite)
+	c := s.blank(user.ID, who, SourceInvite)
 	c.Name, c.Email, c.Invited = cutText(cmp.Or(p.Name, who.Identifier), maxName), p.Email, true
 	if given != user.Name {
 		c.Given = given

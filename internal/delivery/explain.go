@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"syscall"
+	"time"
 
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/tree"
@@ -81,7 +82,7 @@ func refusal(name string, pe *client.PeerError) string {
 		return name + " does not take this kind of share"
 	}
 	switch {
-	case pe.Op == "discover" && pe.Status == http.StatusNotFound:
+	case pe.Op == "discover" && !pe.Temporary:
 		return name + " is not an Open Cloud Mesh server"
 	case pe.Status == http.StatusTooManyRequests:
 		return name + " asks us to wait"
@@ -101,11 +102,15 @@ func Refused(host ocm.Host, err error) error {
 	return Explain(host, err)
 }
 
+// deniedPause is how long a message waits that policy holds back: the operator
+// may change their mind.
+const deniedPause = 10 * time.Minute
+
 // Unknown says what it means for the next attempt that a peer could not be
-// discovered: it may be another time, unless policy forbids to ask.
+// discovered: it may be another time, also when policy forbids to ask now.
 func Unknown(host ocm.Host, err error) error {
 	if errors.Is(err, peer.ErrDenied) {
-		return Permanently(Explain(host, err))
+		return &Failure{RetryAfter: deniedPause, Err: Explain(host, err)}
 	}
 	return Explain(host, err)
 }

@@ -170,10 +170,11 @@ func (o *Outbox) Withdraw(ctx context.Context, tx bun.IDB, orderKey string) (att
 		attempted = attempted || r.Attempts > 0
 	}
 	_, err = tx.NewDelete().Model((*Row)(nil)).Where("order_key = ?", orderKey).Exec(ctx)
-	return attempted || o.underWay(orderKey), err
+	return attempted || o.UnderWay(orderKey), err
 }
 
-func (o *Outbox) underWay(key string) bool {
+// UnderWay reports whether a message of an order key is being delivered.
+func (o *Outbox) UnderWay(key string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.flying[key]
@@ -335,7 +336,7 @@ func (o *Outbox) attempt(ctx context.Context, r Row) error {
 	receipt, err := o.carry(ctx, courier, r)
 	if err == nil {
 		o.log.Info("delivered", "kind", r.Kind, "peer", r.PeerHost, "share", r.OrderKey, "attempts", r.Attempts)
-		return o.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		err = o.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 			res, err := tx.NewDelete().Model((*Row)(nil)).Where("id = ?", r.ID).Exec(ctx)
 			if err != nil {
 				return err
@@ -345,6 +346,11 @@ func (o *Outbox) attempt(ctx context.Context, r Row) error {
 			}
 			return courier.Delivered(ctx, tx, m, receipt)
 		})
+		if err == nil {
+			return nil
+		}
+		// Deliveries are harmless to repeat; the pauses hold for this too.
+		err = fmt.Errorf("the peer has it, but that cannot be recorded: %w", err)
 	}
 	return o.failed(ctx, courier, r, err)
 }

@@ -14,8 +14,9 @@ import (
 var (
 	errUnreachable = ocm.NewError(http.StatusServiceUnavailable, ocm.CodeKeyUnreachable, "the signer's keys cannot be fetched just now")
 	// Operators take hours: the peer is to come again until they have decided.
-	errWaiting = ocm.NewError(http.StatusServiceUnavailable, "KEY_NOT_APPROVED", "the signer's key waits for approval").RetryIn(time.Hour)
-	errUnknown = ocm.NewError(http.StatusUnauthorized, ocm.CodeKeyUnknown, "the signer publishes no such key")
+	errWaiting  = ocm.NewError(http.StatusServiceUnavailable, "KEY_NOT_APPROVED", "the signer's key waits for approval").RetryIn(time.Hour)
+	errRejected = ocm.NewError(http.StatusUnauthorized, ocm.CodeKeyUnacceptable, "the operator rejected the key")
+	errUnknown  = ocm.NewError(http.StatusUnauthorized, ocm.CodeKeyUnknown, "the signer publishes no such key")
 )
 
 // Keys gives the key by which host signs as kid (OCM 1.5, HTTP Message
@@ -85,6 +86,10 @@ func (p *Peers) fetchKeys(ctx context.Context, host ocm.Host, uri string, rec *r
 		}
 	}
 	now := p.opt.Now()
+	if err == nil {
+		// Before they are used: what waits for approval must be known to wait.
+		p.keep(ctx, host, raw, keys, now)
+	}
 	rec.mu.Lock()
 	rec.keysTriedAt, rec.keysFailure = now, err
 	if err == nil {
@@ -98,17 +103,21 @@ func (p *Peers) fetchKeys(ctx context.Context, host ocm.Host, uri string, rec *r
 	for kid, why := range keys.Unfit() {
 		p.opt.Log.Info("a peer's key cannot be used", "peer", host, "kid", kid, "reason", why)
 	}
+	return nil
+}
+
+// keep writes down a key set, on time of its own: the peer's answer may have
+// used up the look-up's.
+func (p *Peers) keep(ctx context.Context, host ocm.Host, raw []byte, keys httpsig.KeySet, now time.Time) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
 	changed, err := p.memory.saveKeys(ctx, host, raw, keys, now, p.opt.ApproveKeys)
 	if err != nil {
 		p.opt.Log.Error("a peer's keys cannot be kept", "peer", host, "error", err)
 	}
 	if len(changed) > 0 {
 		p.opt.Log.Warn("a peer has new keys", "peer", host, "kids", changed, "waiting for approval", p.opt.ApproveKeys)
-		if p.opt.Policy != nil {
-			p.opt.Policy.rules.Stale()
-		}
 	}
-	return nil
 }
 
 // approved fails for a key that waits for the operator, or that the operator
@@ -117,20 +126,25 @@ func (p *Peers) approved(ctx context.Context, host ocm.Host, key httpsig.Key) er
 	if p.opt.Policy == nil {
 		return nil
 	}
-	set, err := p.opt.Policy.rules.Get(ctx)
-	if err != nil {
+	id := keyID{string(host), key.KID, key.Thumbprint()}
+	if !p.opt.ApproveKeys {
+		set, err := p.opt.Policy.rules.Get(ctx)
+		if err == nil && set.rejected[id] {
+			err = errRejected
+		}
 		return err
 	}
-	if len(set.keys) == 0 {
+	// Here a key has to be known as trusted, not only not as something else.
+	state, err := p.memory.keyState(ctx, id)
+	switch {
+	case err != nil:
+		return errUnreachable.With(err)
+	case state == KeyTrusted:
 		return nil
+	case state == KeyRejected:
+		return errRejected
 	}
-	switch set.keys[keyID{string(host), key.KID, key.Thumbprint()}] {
-	case KeyWaiting:
-		return errWaiting.Saying("the key %s of %s is new and waits for the operator: weft peer keys %s --approve %s", key.KID, host, host, key.KID)
-	case KeyRejected:
-		return ocm.NewError(http.StatusUnauthorized, ocm.CodeKeyUnacceptable, "the operator rejected the key "+key.KID)
-	}
-	return nil
+	return errWaiting.Saying("the key %s of %s is new and waits for the operator: weft peer keys %s --approve %s", key.KID, host, host, id.thumbprint)
 }
 
 // keyFailure turns a failed look-up into the answer to the signer: come again,

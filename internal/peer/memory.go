@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -14,7 +15,10 @@ import (
 // memory keeps what peers say of themselves in the database, so that a restart
 // forgets neither their keys nor that they sign. Without a database nothing is
 // kept.
-type memory struct{ db *store.DB }
+type memory struct {
+	db      *store.DB
+	inserts *atomic.Int64 // of servers, since the start
+}
 
 type peerRow struct {
 	bun.BaseModel `bun:"table:peers"`
@@ -65,14 +69,64 @@ func (m memory) load(ctx context.Context, host ocm.Host) (r peerRow, err error) 
 	return r, err
 }
 
+// saveDiscovery keeps a discovery document.
 func (m memory) saveDiscovery(ctx context.Context, host ocm.Host, raw []byte, at time.Time) error {
 	if m.db == nil {
 		return nil
 	}
-	_, err := m.db.Write.NewInsert().
+	res, err := m.db.Write.NewUpdate().Model((*peerRow)(nil)).Where("host = ?", string(host)).
+		Set("discovery = ?", string(raw)).Set("discovered_at = ?", store.Millis(at)).Exec(ctx)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); n > 0 || err != nil {
+		return err
+	}
+	_, err = m.db.Write.NewInsert().
 		Model(&peerRow{Host: string(host), Discovery: string(raw), DiscoveredAt: store.Millis(at), FirstSeen: store.Millis(at)}).
-		On("CONFLICT (host) DO UPDATE").Set("discovery = EXCLUDED.discovery").Set("discovered_at = EXCLUDED.discovered_at").Exec(ctx)
+		On("CONFLICT (host) DO NOTHING").Exec(ctx)
+	if err == nil {
+		err = m.prune(ctx)
+	}
 	return err
+}
+
+// maxPassing bounds how many servers are remembered that we have nothing to do
+// with: anyone can make us meet servers without end.
+const maxPassing = 1000
+
+// prune forgets the oldest of the servers with which there are no shares,
+// contacts, messages or reports, beyond maxPassing; now and then, because it
+// looks at all of them. Their keys go with them, but for the rejected ones.
+func (m memory) prune(ctx context.Context) error {
+	if m.inserts.Add(1)%50 != 0 {
+		return nil
+	}
+	return m.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		var surplus []string
+		q := tx.NewSelect().Model((*peerRow)(nil)).Column("host").Order("discovered_at DESC").Limit(100_000).Offset(maxPassing)
+		for _, table := range []string{"outgoing_shares", "incoming_shares", "contacts", "acceptances", "outbox", "reports"} {
+			q = q.Where("NOT EXISTS (SELECT 1 FROM ? AS o WHERE o.peer_host = ?TableAlias.host)", bun.Ident(table))
+		}
+		if err := q.Scan(ctx, &surplus); err != nil || len(surplus) == 0 {
+			return err
+		}
+		if _, err := tx.NewDelete().Model((*peerKeyRow)(nil)).Where("host IN (?)", bun.List(surplus)).Where("state <> ?", KeyRejected).Exec(ctx); err != nil {
+			return err
+		}
+		_, err := tx.NewDelete().Model((*peerRow)(nil)).Where("host IN (?)", bun.List(surplus)).Exec(ctx)
+		return err
+	})
+}
+
+// keyState is the state of a key, "" for one never seen.
+func (m memory) keyState(ctx context.Context, id keyID) (state string, err error) {
+	err = m.db.Read.NewSelect().Model((*peerKeyRow)(nil)).Column("state").
+		Where("host = ? AND kid = ? AND thumbprint = ?", id.host, id.kid, id.thumbprint).Scan(ctx, &state)
+	if store.NotFound(err) {
+		return "", nil
+	}
+	return state, err
 }
 
 // saveKeys keeps a JWK Set, and since when each key is known. With approve, a
@@ -97,7 +151,7 @@ func (m memory) saveKeys(ctx context.Context, host ocm.Host, raw []byte, keys ht
 		for _, k := range known {
 			have[keyID{k.Host, k.KID, k.Thumbprint}] = true
 		}
-		for _, k := range keys.Keys() {
+		for _, k := range keys.Keys()[:min(len(keys.Keys()), maxKeys)] {
 			row := &peerKeyRow{
 				Host: string(host), KID: k.KID, Thumbprint: k.Thumbprint(), State: KeyTrusted,
 				FirstSeen: store.Millis(at), LastSeen: store.Millis(at),
@@ -112,10 +166,24 @@ func (m memory) saveKeys(ctx context.Context, host ocm.Host, raw []byte, keys ht
 				return err
 			}
 		}
-		if approve && len(changed) > 0 {
-			return store.Bump(ctx, tx, trustName)
-		}
-		return nil
+		return m.dropKeys(ctx, tx, host, at)
 	})
 	return changed, err
+}
+
+// maxKeys bounds how many keys of a server are kept.
+const maxKeys = 50
+
+// dropKeys forgets the oldest keys that a server no longer publishes, beyond
+// maxKeys. What the operator rejected stays rejected.
+func (m memory) dropKeys(ctx context.Context, tx bun.Tx, host ocm.Host, at time.Time) error {
+	var old []peerKeyRow
+	err := tx.NewSelect().Model(&old).Where("host = ? AND state <> ? AND last_seen < ?", string(host), KeyRejected, store.Millis(at)).
+		Order("last_seen DESC").Offset(maxKeys).Limit(1000).Scan(ctx)
+	for _, k := range old {
+		if _, err := tx.NewDelete().Model(&k).WherePK().Exec(ctx); err != nil {
+			return err
+		}
+	}
+	return err
 }

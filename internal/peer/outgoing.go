@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"code.dny.dev/ssrf"
@@ -71,10 +70,14 @@ type door struct {
 }
 
 func (d *door) RoundTrip(r *http.Request) (*http.Response, error) {
-	var refusal error
-	if r.URL.Scheme != "https" && !d.insecure {
+	// One spelling of a host is known to policy: others are not called.
+	host, refusal := ocm.ReadHost(r.URL.Host)
+	switch {
+	case refusal != nil:
+		refusal = ErrAddress.Saying("the peer names an address that is not a host").With(refusal)
+	case r.URL.Scheme != "https" && !d.insecure:
 		refusal = ErrPlain
-	} else if host := ocm.Host(strings.ToLower(r.URL.Host)); d.denied != nil && d.denied(r.Context(), host) {
+	case d.denied != nil && d.denied(r.Context(), host):
 		refusal = ErrDenied.Saying("The operator of this server does not allow dealing with %s.", host)
 	}
 	if refusal != nil {

@@ -259,6 +259,58 @@ func TestKeysThatCannotBeHadAskToTryAgain(t *testing.T) {
 	}
 }
 
+// Anyone can make us meet servers without end: only those we have to do with are
+// remembered for good.
+func TestServersMetInPassingAreForgotten(t *testing.T) {
+	db := openDB(t)
+	m := memory{db, new(atomic.Int64)}
+	at := time.Now()
+	for _, q := range []string{
+		"INSERT INTO users (id, name, name_key, display_name, email, role, password_hash, quota, created_at) VALUES ('u', 'u', 'u', '', '', '', '', 0, 0)",
+		"INSERT INTO contacts (id, user_id, address, peer_host, name, email, source, invited, trusted, blocked, labels, note, given, gone_at, created_at, updated_at) VALUES ('c', 'u', 'x@kept.example', 'kept.example', '', '', '', 0, 0, 0, '', '', '', 0, 0, 0)",
+	} {
+		if _, err := db.Write.ExecContext(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.saveDiscovery(t.Context(), "kept.example", []byte("{}"), at.Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxPassing + 60 {
+		if err := m.saveDiscovery(t.Context(), ocm.Host(fmt.Sprintf("s%d.example", i)), []byte("{}"), at.Add(time.Duration(i)*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, err := db.Read.NewSelect().Model((*peerRow)(nil)).Count(t.Context())
+	if err != nil || n > maxPassing+50+1 {
+		t.Errorf("%d servers are remembered, %v", n, err)
+	}
+	if row, err := m.load(t.Context(), "kept.example"); err != nil || row.Host == "" {
+		t.Errorf("the contact's server is forgotten: %v", err)
+	}
+	if row, _ := m.load(t.Context(), "s0.example"); row.Host != "" {
+		t.Error("the oldest one is remembered")
+	}
+}
+
+func TestPolicyKnowsAHostUnderEverySpelling(t *testing.T) {
+	policy := newPolicy(t, Defaults{Mode: ModeOpen}, Rule{Pattern: "evil.example", Action: Deny})
+	calls := &client.Client{}
+	p := New(Options{Insecure: true, Client: calls, Policy: policy, DB: policy.DB})
+	calls.HTTP = p.HTTP()
+	for _, host := range []string{"evil.example", "EVIL.example", "evil.example.", "evil.example:443", "evil.example.:8443"} {
+		if err := get(t, p, "https://"+host+"/"); !errors.Is(err, ErrDenied) {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	if err := get(t, p, "https://evıl.example/"); !errors.Is(err, ErrAddress) {
+		t.Errorf("other letters: %v", err)
+	}
+	if _, err := p.Discover(t.Context(), "evil.example"); !errors.Is(err, ErrDenied) {
+		t.Errorf("discovery: %v", err)
+	}
+}
+
 func TestWhatAPeerSaidIsRememberedAcrossARestart(t *testing.T) {
 	s := newSite(t)
 	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "weft.db"))

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -84,7 +85,7 @@ func New(opt Options) *Peers {
 	if err != nil {
 		panic(err) // the size is a positive constant
 	}
-	p := &Peers{opt: opt, memory: memory{opt.DB}, known: known}
+	p := &Peers{opt: opt, memory: memory{opt.DB, new(atomic.Int64)}, known: known}
 	way := &door{next: newTransport(opt.Insecure), insecure: opt.Insecure, stall: stallTimeout, denied: p.denied}
 	p.breaker = newBreaker(way, opt.Now, opt.Cooldown, p.marks.note)
 	p.http = &http.Client{Transport: p.breaker, CheckRedirect: redirects(opt.Insecure)}

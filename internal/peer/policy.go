@@ -109,8 +109,9 @@ type ruleSet struct {
 	exact map[string]*Rule // by host, with or without a port
 	below map[string]*Rule // by the domain behind "*."
 	any   *Rule            // "*"
-	keys  map[keyID]string // the state of every key that is not trusted
 	deny  bool             // there is a rule that denies
+	// rejected are the keys the operator does not want.
+	rejected map[keyID]bool
 }
 
 func loadRules(ctx context.Context, db bun.IDB) (*ruleSet, error) {
@@ -120,17 +121,17 @@ func loadRules(ctx context.Context, db bun.IDB) (*ruleSet, error) {
 	}
 	set := newRuleSet(rules)
 	var keys []peerKeyRow
-	if err := db.NewSelect().Model(&keys).Where("state <> ?", KeyTrusted).Scan(ctx); err != nil {
+	if err := db.NewSelect().Model(&keys).Where("state = ?", KeyRejected).Scan(ctx); err != nil {
 		return nil, err
 	}
 	for _, k := range keys {
-		set.keys[keyID{k.Host, k.KID, k.Thumbprint}] = k.State
+		set.rejected[keyID{k.Host, k.KID, k.Thumbprint}] = true
 	}
 	return set, nil
 }
 
 func newRuleSet(rules []Rule) *ruleSet {
-	set := &ruleSet{exact: map[string]*Rule{}, below: map[string]*Rule{}, keys: map[keyID]string{}}
+	set := &ruleSet{exact: map[string]*Rule{}, below: map[string]*Rule{}, rejected: map[keyID]bool{}}
 	for i := range rules {
 		r := &rules[i]
 		set.deny = set.deny || r.Action == Deny
@@ -298,11 +299,14 @@ const maxNote = 1000
 // Check makes a rule ready to be stored, or says what is wrong with it.
 func (r *Rule) Check() error {
 	pattern := strings.ToLower(strings.TrimSpace(r.Pattern))
+	if _, rest, ok := strings.Cut(pattern, "://"); ok { // as copied from a browser
+		pattern = strings.TrimSuffix(rest, "/")
+	}
 	name := strings.TrimPrefix(pattern, "*.")
 	if pattern != "*" {
 		host, err := ocm.ParseHost(name)
 		if err != nil {
-			return ErrRule.Saying("%q is not a host, such as cloud.example.org, *.example.org or *", r.Pattern).With(err)
+			return ErrRule.Saying("%q is not a host, such as cloud.example.org, *.example.org or *", r.Pattern)
 		}
 		if name != pattern && (host.Port() != "" || strings.HasPrefix(name, "[")) {
 			return ErrRule.Saying("%q: a pattern with * is for names, without a port", r.Pattern)

@@ -143,7 +143,7 @@ func TestRulesThatMakeNoSenseAreRefused(t *testing.T) {
 	p := newPolicy(t, Defaults{})
 	for what, r := range map[string]Rule{
 		"no host":           {Action: Deny},
-		"a URL":             {Pattern: "https://a.example", Action: Deny},
+		"a path":            {Pattern: "https://a.example/ocm", Action: Deny},
 		"a star inside":     {Pattern: "a.*.example", Action: Deny},
 		"a star and a port": {Pattern: "*.example:8443", Action: Deny},
 		"another action":    {Pattern: "a.example", Action: "block"},
@@ -155,6 +155,9 @@ func TestRulesThatMakeNoSenseAreRefused(t *testing.T) {
 		if _, err := p.Set(t.Context(), r); !errors.Is(err, ErrRule) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+	if r, err := p.Set(t.Context(), Rule{Pattern: "https://B.example:443/", Action: Deny}); err != nil || r.Pattern != "b.example" {
+		t.Errorf("as copied from a browser: %+v, %v", r, err)
 	}
 	if err := p.Unset(t.Context(), "a.example"); !errors.Is(err, ErrNoRule) {
 		t.Errorf("removing what is not there: %v", err)

@@ -135,7 +135,8 @@ type Record struct {
 	Keys         []KeyRecord
 	Sent         int64 // shares of ours that live there
 	Received     int64 // shares of theirs that live here
-	Waiting      int64 // messages that wait for it, or were given up
+	Waiting      int64 // messages that wait for it
+	Dead         int64 // messages that were given up
 	Reports      int64 // by our people
 	Verdict      Verdict
 }
@@ -157,7 +158,7 @@ var ErrNotMet = ocm.NewError(http.StatusNotFound, "PEER_NOT_FOUND", "This server
 // Records lists the servers met, by name.
 func (p *Peers) Records(ctx context.Context) ([]Record, error) {
 	var rows []peerRow
-	if err := p.opt.DB.Read.NewSelect().Model(&rows).Order("host").Scan(ctx); err != nil {
+	if err := p.opt.DB.Read.NewSelect().Model(&rows).ExcludeColumn("jwks").Order("host").Scan(ctx); err != nil {
 		return nil, err
 	}
 	counts, err := p.counts(ctx)
@@ -202,7 +203,8 @@ func (p *Peers) counts(ctx context.Context) (map[string]map[string]int64, error)
 	for what, q := range map[string]struct{ table, where string }{
 		"sent":     {"outgoing_shares", "state IN ('pending', 'delivered', 'accepted')"},
 		"received": {"incoming_shares", "ended_at = 0"},
-		"waiting":  {"outbox", "1 = 1"},
+		"waiting":  {"outbox", "state = 'pending'"},
+		"dead":     {"outbox", "state = 'dead'"},
 		"reports":  {"reports", "1 = 1"},
 	} {
 		var rows []struct {
@@ -226,7 +228,7 @@ func (p *Peers) recordOf(ctx context.Context, r peerRow, counts map[string]map[s
 		Host: ocm.Host(r.Host), FirstSeen: store.Time(r.FirstSeen), DiscoveredAt: store.Time(r.DiscoveredAt),
 		LastSuccess: store.Time(r.LastSuccess), LastFailure: store.Time(r.LastFailure), FailingSince: store.Time(r.FailingSince),
 		Failures: r.Failures, Failure: r.Failure,
-		Sent: counts["sent"][r.Host], Received: counts["received"][r.Host], Waiting: counts["waiting"][r.Host], Reports: counts["reports"][r.Host],
+		Sent: counts["sent"][r.Host], Received: counts["received"][r.Host], Waiting: counts["waiting"][r.Host], Dead: counts["dead"][r.Host], Reports: counts["reports"][r.Host],
 	}
 	if d, err := ocm.ReadDiscovery([]byte(r.Discovery)); err == nil {
 		rec.Discovery, rec.Document, rec.Profile = d, json.RawMessage(r.Discovery), client.ProfileOf(d)
@@ -264,7 +266,11 @@ func (p *Peers) KeysOf(ctx context.Context, host ocm.Host) ([]KeyRecord, error) 
 // ErrNoKey says that a peer was never seen with a key.
 var ErrNoKey = ocm.NewError(http.StatusNotFound, "KEY_NOT_FOUND", "That server was never seen with such a key.")
 
-// DecideKey trusts or rejects a key of a peer, named by its kid or thumbprint.
+// ErrWhichKey says that a kid names several keys.
+var ErrWhichKey = ocm.NewError(http.StatusConflict, "KEY_UNCLEAR", "That server was seen with several keys of that name. Give the thumbprint.")
+
+// DecideKey trusts or rejects a key of a peer, named by its thumbprint, or by its
+// kid if there is one alone.
 func (p *Peers) DecideKey(ctx context.Context, host ocm.Host, key, state string) error {
 	if !slices.Contains([]string{KeyTrusted, KeyRejected}, state) {
 		return errors.New("a key is trusted or rejected")
@@ -273,13 +279,24 @@ func (p *Peers) DecideKey(ctx context.Context, host ocm.Host, key, state string)
 		defer p.opt.Policy.rules.Stale()
 	}
 	return p.opt.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		res, err := tx.NewUpdate().Model((*peerKeyRow)(nil)).Set("state = ?", state).
-			Where("host = ?", string(host)).Where("kid = ? OR thumbprint = ?", key, key).Exec(ctx)
-		if err != nil {
-			return err
+		var named []peerKeyRow
+		for _, column := range []string{"thumbprint", "kid"} {
+			if len(named) == 0 {
+				if err := tx.NewSelect().Model(&named).Where("host = ? AND ? = ?", string(host), bun.Ident(column), key).Scan(ctx); err != nil {
+					return err
+				}
+			}
 		}
-		if n, _ := res.RowsAffected(); n == 0 {
+		switch {
+		case len(named) == 0:
 			return ErrNoKey
+		case len(named) > 1 && named[0].Thumbprint != named[1].Thumbprint:
+			return ErrWhichKey
+		}
+		for _, k := range named {
+			if _, err := tx.NewUpdate().Model(&k).Set("state = ?", state).WherePK().Exec(ctx); err != nil {
+				return err
+			}
 		}
 		return store.Bump(ctx, tx, trustName)
 	})

@@ -43,7 +43,7 @@ func showInvite(i *contact.Invite, m contact.Message, now time.Time) sentInvite 
 type acceptance struct {
 	ID        string `json:"id"`
 	Server    string `json:"server"`
-	State     string `json:"state" enum:"pending,accepted,halfway,failed"`
+	State     string `json:"state" enum:"pending,accepted,halfway,unclear,failed" doc:"halfway: they know you, but did not say who they are; unclear: they may know you, or someone else used the invite"`
 	Knows     string `json:"knows" enum:"both,they,nobody,unclear" doc:"which side knows of the other"`
 	Reason    string `json:"reason,omitempty"`
 	Address   string `json:"address" doc:"yours, for them"`

@@ -12,7 +12,6 @@ import (
 	"github.com/weft-mesh/weft/internal/contact"
 	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/peer"
-	"github.com/weft-mesh/weft/internal/sharing"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
 )
@@ -42,6 +41,7 @@ type PeerView struct {
 	Sent         int64            `json:"sharesSent"`
 	Received     int64            `json:"sharesReceived"`
 	Waiting      int64            `json:"messagesWaiting"`
+	Dead         int64            `json:"messagesGivenUp"`
 	Reports      int64            `json:"reports"`
 	Keys         []PeerKeyView    `json:"keys,omitempty"`
 	Document     *json.RawMessage `json:"document,omitempty" doc:"the discovery document as it came"`
@@ -68,7 +68,7 @@ func ShowPeer(r *peer.Record, whole bool) PeerView {
 		MustSign: r.Verdict.MustSign, MustExchange: r.Verdict.MustExchange, MustInvite: r.Verdict.MustInvite,
 		FirstSeen: at(r.FirstSeen), DiscoveredAt: at(r.DiscoveredAt), LastSuccess: at(r.LastSuccess), LastFailure: at(r.LastFailure),
 		FailingSince: at(r.FailingSince), Failures: r.Failures, Failure: r.Failure, RestsUntil: at(r.RestsUntil),
-		Sent: r.Sent, Received: r.Received, Waiting: r.Waiting, Reports: r.Reports,
+		Sent: r.Sent, Received: r.Received, Waiting: r.Waiting, Dead: r.Dead, Reports: r.Reports,
 	}
 	if d := r.Discovery; d != nil {
 		v.Provider, v.APIVersion, v.Profile, v.ProfileFrom = ocm.DisplayName(d.Provider), ocm.DisplayName(d.APIVersion), r.Profile.Name, r.Profile.Reason
@@ -134,11 +134,17 @@ type DirectoryView struct {
 	FetchedAt  string `json:"fetchedAt" format:"date-time"`
 	TriedAt    string `json:"triedAt" format:"date-time"`
 	Failure    string `json:"failure,omitempty" doc:"of the last attempt; the last good list is in force"`
+	EndsAt     string `json:"endsAt,omitempty" format:"date-time" doc:"when the list in force ends by itself"`
+	Ended      bool   `json:"ended" doc:"the list has ended: its servers are no members"`
 }
 
 // ShowDirectory makes the operator's view of a subscription.
-func ShowDirectory(s *contact.Subscription) DirectoryView {
-	return DirectoryView{s.URL, s.Federation, s.Servers, rfc3339(s.FetchedAt), rfc3339(s.TriedAt), s.Failure}
+func ShowDirectory(s *contact.Subscription, now time.Time) DirectoryView {
+	ends := s.Ends()
+	return DirectoryView{
+		URL: s.URL, Federation: s.Federation, Servers: s.Servers, FetchedAt: rfc3339(s.FetchedAt), TriedAt: rfc3339(s.TriedAt), Failure: s.Failure,
+		EndsAt: rfc3339(store.Millis(ends)), Ended: !ends.IsZero() && !ends.After(now),
+	}
 }
 
 // ReportView is what someone reported.
@@ -149,13 +155,25 @@ type ReportView struct {
 	Share     string `json:"share"`
 	ShareName string `json:"shareName"`
 	Message   string `json:"message,omitempty"`
-	By        string `json:"by" doc:"id of who reported it"`
+	By        string `json:"by" doc:"who reported it"`
 	CreatedAt string `json:"createdAt" format:"date-time"`
 }
 
-// ShowReport makes the operator's view of a report.
-func ShowReport(r sharing.Report) ReportView {
-	return ReportView{r.ID, r.PeerHost, r.Sender, r.ShareID, r.ShareName, r.Message, r.UserID, rfc3339(r.CreatedAt)}
+// Reports lists what people reported, of one host, or of all for "".
+func (s *Server) Reports(ctx context.Context, host ocm.Host) ([]ReportView, error) {
+	list, err := s.Sharing.Reports(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	out := []ReportView{}
+	for _, r := range list {
+		by := r.UserID // of someone who was removed since
+		if u, err := s.Accounts.Get(ctx, r.UserID); err == nil {
+			by = u.Name
+		}
+		out = append(out, ReportView{r.ID, r.PeerHost, r.Sender, r.ShareID, r.ShareName, r.Message, by, rfc3339(r.CreatedAt)})
+	}
+	return out, nil
 }
 
 // DecisionView is how a request was decided.
@@ -309,12 +327,7 @@ func (s *Server) apiPeers(api huma.API) {
 	admin(api, operation("GET", "/reports", "reports", "List the shares that people reported"), func(ctx context.Context, in *struct {
 		Host string `query:"host" maxLength:"300"`
 	}) ([]ReportView, error) {
-		list, err := s.Sharing.Reports(ctx, ocm.Host(in.Host))
-		out := []ReportView{}
-		for _, r := range list {
-			out = append(out, ShowReport(r))
-		}
-		return out, err
+		return s.Reports(ctx, ocm.Host(in.Host))
 	})
 	admin(api, operation("GET", "/decisions/{request}", "explain", "Tell how a request was decided"), func(ctx context.Context, in *struct {
 		Request string `path:"request" maxLength:"64"`
@@ -336,7 +349,7 @@ func (s *Server) apiDirectories(api huma.API) {
 		subs, err := s.Directories.Subscriptions(ctx)
 		out := []DirectoryView{}
 		for _, d := range subs {
-			out = append(out, ShowDirectory(&d))
+			out = append(out, ShowDirectory(&d, s.now()))
 		}
 		return out, err
 	})
@@ -352,7 +365,7 @@ func (s *Server) apiDirectories(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		v := ShowDirectory(d)
+		v := ShowDirectory(d, s.now())
 		return &v, nil
 	})
 	type byURL struct {
@@ -366,7 +379,7 @@ func (s *Server) apiDirectories(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		v := ShowDirectory(d)
+		v := ShowDirectory(d, s.now())
 		return &v, nil
 	})
 }

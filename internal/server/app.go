@@ -264,7 +264,7 @@ func (s *Server) RemoveContact(ctx context.Context, user account.User, id string
 				return err
 			}
 		}
-		if host := c.Host(); tell && host != "" && host != s.Self {
+		if host := ocm.Host(c.PeerHost); tell && host != s.Self {
 			return s.Sharing.TellRemoved(ctx, tx, host, given)
 		}
 		return nil

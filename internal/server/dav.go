@@ -88,7 +88,7 @@ func (s *Server) refuseAccess(w http.ResponseWriter, r *http.Request, h *dav.Han
 	if e := asError(err); e.Status == http.StatusUnauthorized {
 		w.Header().Add("WWW-Authenticate", `Bearer realm="Open Cloud Mesh"`)
 		w.Header().Add("WWW-Authenticate", `Basic realm="Open Cloud Mesh"`)
-		if wait := s.byFailure.take(requestOf(r).from); wait > 0 {
+		if wait := s.byFailure.take(requestOf(r).net); wait > 0 {
 			err = errTooMany.RetryIn(wait)
 		}
 	} else if e.Status == http.StatusInternalServerError {

@@ -82,27 +82,30 @@ func (s *Server) noEndpoint(w http.ResponseWriter, r *http.Request) {
 
 // message reads a JSON message and makes sure that it comes from the host that it
 // names. When ok is false, the peer has been answered.
-func message[T any](s *Server, w http.ResponseWriter, r *http.Request, read func([]byte) (T, error), sender func(T) ocm.Host) (msg T, v peer.Verdict, ok bool) {
+func message[T any](s *Server, w http.ResponseWriter, r *http.Request, read func([]byte) (T, error), sender func(T) ocm.Host) (msg T, from sharing.Origin, ok bool) {
 	body, err := readJSON(r)
 	if err == nil {
 		msg, err = read(body)
 	}
 	if err == nil {
-		v, _, err = s.verify(r, body, sender(msg))
+		var info httpsig.Info
+		from.Host = sender(msg)
+		from.Verdict, info, err = s.verify(r, body, from.Host)
+		from.Signed = info.Signed
 	}
 	if err != nil {
 		s.refusePeer(w, r, err)
 	}
-	return msg, v, err == nil
+	return msg, from, err == nil
 }
 
 // createShare is POST /ocm/shares (OCM 1.5, Share Creation Notification).
 func (s *Server) createShare(w http.ResponseWriter, r *http.Request) {
-	share, verdict, ok := message(s, w, r, ocm.ReadShare, func(n *ocm.NewShare) ocm.Host { return n.Sender.Host })
+	share, from, ok := message(s, w, r, ocm.ReadShare, func(n *ocm.NewShare) ocm.Host { return n.Sender.Host })
 	if !ok {
 		return
 	}
-	answer, err := s.Sharing.Receive(r.Context(), share.Sender.Host, verdict, share)
+	answer, err := s.Sharing.Receive(r.Context(), from, share)
 	if err != nil {
 		s.refusePeer(w, r, err)
 		return
@@ -133,7 +136,7 @@ func (s *Server) inviteAccepted(w http.ResponseWriter, r *http.Request) {
 	answer, err := s.Contacts.Accepted(r.Context(), a.RecipientProvider, a)
 	if errors.Is(err, contact.ErrInvalid) {
 		// Tokens cannot be guessed, and nobody is to try for long.
-		if wait := s.byFailure.take(requestOf(r).from); wait > 0 {
+		if wait := s.byFailure.take(requestOf(r).net); wait > 0 {
 			err = errTooMany.RetryIn(wait).With(err)
 		}
 	}

@@ -30,6 +30,7 @@ import (
 type request struct {
 	id      string
 	from    string        // the client's address
+	net     string        // what is limited: the address, or an IPv6 network
 	user    *account.User // who asks, once known
 	peer    ocm.Host      // who signed, once known
 	claimed ocm.Host      // whom the message names as its sender
@@ -58,7 +59,8 @@ func note(r *http.Request, e *ocm.Error) { requestOf(r).refusal = e }
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		q := &request{id: store.NewID(), from: s.clientIP(r).String()}
+		ip := s.clientIP(r)
+		q := &request{id: store.NewID(), from: ip.String(), net: network(ip)}
 		w.Header().Set("X-Request-Id", q.id)
 		rec := &recorder{ResponseWriter: w}
 		ctx := context.WithValue(r.Context(), requestKey{}, q)
@@ -180,7 +182,7 @@ func (s *Server) guard(who audience, next http.HandlerFunc) http.Handler {
 		}
 		// Who reads shares is limited by share, once that is known.
 		if who != bearers {
-			if wait := limiter.take(requestOf(r).from); wait > 0 {
+			if wait := limiter.take(requestOf(r).net); wait > 0 {
 				s.deny(who, w, r, errTooMany.RetryIn(wait))
 				return
 			}
@@ -293,6 +295,17 @@ func (s *Server) clientIP(r *http.Request) netip.Addr {
 		}
 	}
 	return addr
+}
+
+// network is what one client has: an IPv4 address, or the 64 bits of IPv6 that
+// name a network.
+func network(ip netip.Addr) string {
+	if ip.Is6() {
+		if p, err := ip.Prefix(64); err == nil {
+			return p.String()
+		}
+	}
+	return ip.String()
 }
 
 func parseIP(hostport string) netip.Addr {

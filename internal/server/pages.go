@@ -3,13 +3,16 @@ package server
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/weft-mesh/weft/internal/contact"
+	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/web"
 	"github.com/weft-mesh/weft/ocm"
+	"github.com/weft-mesh/weft/ocm/client"
 )
 
 func (s *Server) page(w http.ResponseWriter, status int, name string, data any) {
@@ -31,10 +34,28 @@ func (s *Server) welcome(w http.ResponseWriter, r *http.Request) {
 
 // mayLook bounds how often a visitor has us ask other servers.
 func (s *Server) mayLook(r *http.Request) error {
-	if wait := s.byLook.take(requestOf(r).from); wait > 0 {
+	if wait := s.byLook.take(requestOf(r).net); wait > 0 {
 		return errTooMany.RetryIn(wait)
 	}
 	return nil
+}
+
+// look is Contacts.Look for visitors: they are not told what a name is inside our
+// network, nor whom policy denies.
+func (s *Server) look(r *http.Request, text string) (*contact.Server, error) {
+	if err := s.mayLook(r); err != nil {
+		return nil, err
+	}
+	server, err := s.Contacts.Look(r.Context(), text)
+	e, ok := errors.AsType[*ocm.Error](err)
+	if !ok {
+		return server, err
+	}
+	pe, tried := errors.AsType[*client.PeerError](err)
+	if errors.Is(err, peer.ErrDenied) || errors.Is(err, contact.ErrNotPublic) || tried && pe.Status == 0 && e.Status != http.StatusServiceUnavailable {
+		return nil, contact.ErrNotServer.Saying("There is no server %.80q that this one can use, or it does not deal with it. Check the name.", text).With(err)
+	}
+	return server, err
 }
 
 // How many servers the page lists at once, and completes what is typed from.
@@ -102,10 +123,7 @@ func (s *Server) wayf(w http.ResponseWriter, r *http.Request) {
 
 // sendOn finds where a visitor from a server accepts an invite of ours.
 func (s *Server) sendOn(r *http.Request, text string, token ocm.Secret) (string, *contact.Server, error) {
-	if err := s.mayLook(r); err != nil {
-		return "", nil, err
-	}
-	server, err := s.Contacts.Look(r.Context(), text)
+	server, err := s.look(r, text)
 	if err != nil {
 		return "", nil, err
 	}
@@ -118,11 +136,7 @@ func (s *Server) sendOn(r *http.Request, text string, token ocm.Secret) (string,
 // wayfCheck says early, to the page's script, what a typed server is.
 func (s *Server) wayfCheck(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	err := s.mayLook(r)
-	var server *contact.Server
-	if err == nil {
-		server, err = s.Contacts.Look(r.Context(), r.URL.Query().Get("server"))
-	}
+	server, err := s.look(r, r.URL.Query().Get("server"))
 	if err != nil {
 		e := asError(err)
 		note(r, e)
@@ -175,10 +189,7 @@ func (s *Server) invitation(r *http.Request, token, provider string) (*acceptPag
 		page.Form = true
 		return page, http.StatusOK
 	}
-	if err := s.mayLook(r); err != nil {
-		return fail(err)
-	}
-	server, err := s.Contacts.Look(r.Context(), string(invite.Provider))
+	server, err := s.look(r, string(invite.Provider))
 	if err != nil {
 		// A server that does not answer now can still be told later.
 		page.Form = asError(err).Status == http.StatusServiceUnavailable
@@ -227,7 +238,7 @@ func (s *Server) acceptFor(ctx context.Context, r *http.Request, page *acceptPag
 	page.Error = ""
 	if a.State != contact.AcceptanceDone {
 		page.State, page.Explained = a.State, explainAcceptance(a)
-		page.Form = a.State != contact.AcceptanceHalfway
+		page.Form = a.State == contact.AcceptancePending // else only a new invite helps
 		return http.StatusOK
 	}
 	page.Done, page.Form = true, false

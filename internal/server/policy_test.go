@@ -161,7 +161,7 @@ func TestAnAllowlistAndADirectoryLetMembersIn(t *testing.T) {
 	sentOn := get(t, member.Site, "/wayf?"+q.Encode())
 	want(t, "a member", sentOn, 303)
 	q.Set("server", string(bob.Host))
-	if a := get(t, member.Site, "/wayf?"+q.Encode()); a.Status != 403 || !strings.Contains(a.Body, "does not allow dealing with") {
+	if a := get(t, member.Site, "/wayf?"+q.Encode()); a.Status != 400 || !strings.Contains(a.Body, "or it does not deal with it") {
 		t.Errorf("a stranger: %d %s", a.Status, a.Body)
 	}
 	// Carol, who is listed, accepts on her own server; then both share.
@@ -249,7 +249,7 @@ func TestABadDirectoryLeavesTheLastGoodOne(t *testing.T) {
 	expired.ExpiresAt = alice.Now().Add(-time.Minute)
 	older.IssuedAt = good.IssuedAt.Add(-time.Hour)
 	with := func(servers ...ocm.DirectoryServer) *ocm.Directory {
-		return &ocm.Directory{Federation: "The Federation", Servers: append(servers, good.Servers...)}
+		return &ocm.Directory{Federation: "The Federation", Servers: append(servers, good.Servers...), IssuedAt: alice.Now()}
 	}
 	for what, c := range map[string]struct {
 		document []byte
@@ -277,11 +277,24 @@ func TestABadDirectoryLeavesTheLastGoodOne(t *testing.T) {
 			t.Errorf("%s changed the list: %+v, %v", what, servers, err)
 		}
 	}
+	undated := *good
+	undated.IssuedAt = time.Time{}
+	serve(signed(t, key, &undated))
+	if sub, err := d.Refresh(t.Context(), service.URL); err == nil || !strings.Contains(sub.Failure, "older") {
+		t.Errorf("a list without a date replaced a dated one: %v", err)
+	}
 	newer := with(ocm.DirectoryServer{URL: "https://three.example", DisplayName: "Three"})
-	newer.IssuedAt = alice.Now()
+	newer.IssuedAt, newer.ExpiresAt = alice.Now(), alice.Now().Add(time.Hour)
 	serve(signed(t, key, newer))
 	if sub, err := d.Refresh(t.Context(), service.URL); err != nil || sub.Failure != "" || sub.Servers != 3 {
 		t.Errorf("mended: %+v, %v", sub, err)
+	}
+	alice.Advance(2 * time.Hour)
+	if servers, _ := d.Servers(t.Context(), "", 10); len(servers) != 0 {
+		t.Errorf("after its end: %+v", servers)
+	}
+	if _, member, _ := d.Member(t.Context(), "three.example"); member {
+		t.Error("a list that has ended makes members")
 	}
 	if err := d.Unsubscribe(t.Context(), service.URL); err != nil {
 		t.Fatal(err)
@@ -359,6 +372,38 @@ func TestTrustedContactsNeedNoAcceptance(t *testing.T) {
 	if n := len(bob.Contacts("vienna DIVING")); n != 1 {
 		t.Errorf("found %d", n)
 	}
+	// A name alone is no proof: what is not signed is not accepted by itself.
+	p := weftest.NewPeer(t)
+	p.Document.Capabilities = nil
+	bob.API("POST", "/contacts", map[string]any{"address": "einstein@" + string(p.Host), "trusted": true}, nil)
+	want(t, "an unsigned share", p.Post(bob.Site, "/ocm/shares", "application/json", p.ShareFor(bob, nil), weftest.Unsigned), 201)
+	bob.Inbox("Field notes", "pending")
+}
+
+func TestWhoIsBlockedReachesNobodyThroughAGroup(t *testing.T) {
+	site := weftest.Start(t)
+	bob, carol := site.Person("bob"), site.Person("carol")
+	g, err := site.Server.Accounts.AddGroup(t.Context(), "divers", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := site.Server.Accounts.AddMember(t.Context(), g.ID, carol.User.ID); err != nil {
+		t.Fatal(err)
+	}
+	p := weftest.NewPeer(t)
+	bob.API("POST", "/contacts", map[string]any{"address": "einstein@" + string(p.Host), "blocked": true}, nil)
+	share := p.ShareFor(bob, map[string]any{"shareWith": "divers@" + string(site.Host), "shareType": "group"})
+	want(t, "a share with the group", p.Post(site, "/ocm/shares", "application/json", share), 201)
+	carol.Inbox("Field notes", "pending")
+	if err := site.Server.Accounts.AddMember(t.Context(), g.ID, bob.User.ID); err != nil {
+		t.Fatal(err)
+	}
+	bob.Inbox("Field notes", "declined")
+	// Someone here who is blocked notices nothing.
+	carol.Put("X/x", "x")
+	bob.API("POST", "/contacts", map[string]any{"address": "carol", "blocked": true}, nil)
+	carol.Share("X", "bob")
+	bob.Inbox("X", "declined")
 }
 
 func TestANewKeyOfAKnownServerIsKeptAndWaitsForApproval(t *testing.T) {

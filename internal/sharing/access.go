@@ -65,7 +65,7 @@ func (s *Service) Exchange(ctx context.Context, client ocm.Host, signature strin
 		}
 		return nil, err
 	}
-	if !sameHost(ocm.Host(o.PeerHost), client) || !o.Live(s.Now()) {
+	if ocm.Host(o.PeerHost) != client || !o.Live(s.Now()) {
 		return nil, ErrInvalidGrant
 	}
 	owner, err := s.Accounts.Get(ctx, o.OwnerID)

@@ -90,20 +90,27 @@ type Received struct {
 	MountName   string
 }
 
+// Origin is where a message comes from.
+type Origin struct {
+	Host    ocm.Host
+	Verdict peer.Verdict // what policy says of the host
+	Signed  bool         // by the host; an unsigned sender's name proves nothing
+}
+
 // Receive stores a share that peer sends, and returns the recipient's display
 // name. Sending the same share again changes nothing and answers the same
 // (OCM 1.5, Share Creation Notification): peers retry. from is the host that
 // signed the message, or that it claims to come from where unsigned messages
-// are accepted; v is what policy says of it.
-func (s *Service) Receive(ctx context.Context, from ocm.Host, v peer.Verdict, n *ocm.NewShare) (*ocm.ShareAnswer, error) {
-	if err := s.check(ctx, from, v, n); err != nil {
+// are accepted.
+func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*ocm.ShareAnswer, error) {
+	if err := s.check(ctx, from.Host, from.Verdict, n); err != nil {
 		return nil, err
 	}
-	in, members, name, err := s.incoming(ctx, from, n)
+	in, members, name, err := s.incoming(ctx, from.Host, n)
 	if err != nil {
 		return nil, err
 	}
-	trusted, err := s.sift(ctx, v, in, members)
+	trusted, err := s.sift(ctx, from, in, members)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +140,7 @@ func (s *Service) Receive(ctx context.Context, from ocm.Host, v peer.Verdict, n 
 
 // sift applies what the recipients' address books and the operator say of the
 // sender: refusal, quarantine, or acceptance without asking.
-func (s *Service) sift(ctx context.Context, v peer.Verdict, in *Incoming, members []Member) (trusted bool, err error) {
+func (s *Service) sift(ctx context.Context, from Origin, in *Incoming, members []Member) (trusted bool, err error) {
 	ids := make([]string, len(members))
 	for i, m := range members {
 		ids[i] = m.UserID
@@ -157,10 +164,10 @@ func (s *Service) sift(ctx context.Context, v peer.Verdict, in *Incoming, member
 		}
 	}
 	explain.Note(ctx, "contacts", "of %d recipients, %d know %s, %d by an invite, %d block it", len(members), known, in.Sender, invited, blocked)
-	if in.GroupID == "" && blocked > 0 {
+	local, v := from.Host == s.Self, from.Verdict
+	if in.GroupID == "" && blocked > 0 && !local {
 		return false, errNoRecipient() // who is blocked is not told
 	}
-	local := ocm.Host(in.PeerHost) == s.Self
 	if v.MustInvite && invited == 0 && !local {
 		return false, ocm.NewError(http.StatusForbidden, ocm.CodeInviteRequired, "no invite was exchanged between sender and recipient")
 	}
@@ -170,7 +177,7 @@ func (s *Service) sift(ctx context.Context, v peer.Verdict, in *Incoming, member
 	case s.Quarantine && known == 0 && !local:
 		in.Quarantine = "the sender is in nobody's address book"
 	}
-	return in.GroupID == "" && in.Quarantine == "" && len(members) == 1 && standings[members[0].UserID].Trusted, nil
+	return from.Signed && in.GroupID == "" && in.Quarantine == "" && len(members) == 1 && standings[members[0].UserID].Trusted, nil
 }
 
 // insertIncoming stores the share unless it is there already.
@@ -239,13 +246,13 @@ func (s *Service) checkURI(ctx context.Context, from ocm.Host, uri string) error
 	if err != nil {
 		return ocm.Invalid(field, "has no valid host")
 	}
-	if sameHost(host, from) {
+	if host == from {
 		return nil
 	}
 	// A provider may run its API on another host than its addresses name.
 	if d, err := s.Peers.Discover(ctx, from); err == nil {
 		if end, err := url.Parse(d.EndPoint); err == nil {
-			if h, err := ocm.ReadHost(end.Host); err == nil && sameHost(h, host) {
+			if h, err := ocm.ReadHost(end.Host); err == nil && h == host {
 				return nil
 			}
 		}
@@ -256,11 +263,6 @@ func (s *Service) checkURI(ctx context.Context, from ocm.Host, uri string) error
 func public(ip netip.Addr) bool {
 	ip = ip.Unmap()
 	return ip.IsGlobalUnicast() && !ip.IsPrivate()
-}
-
-// sameHost compares hosts, an absent port being 443.
-func sameHost(a, b ocm.Host) bool {
-	return strings.TrimSuffix(string(a), ":443") == strings.TrimSuffix(string(b), ":443")
 }
 
 // errNoRecipient is one answer for all unknown recipients.
@@ -359,7 +361,7 @@ func (s *Service) createLocal(ctx context.Context, tx bun.Tx, owner account.User
 	if o.ShareType == ocm.ShareTypeGroup {
 		members = slices.DeleteFunc(members, func(m Member) bool { return m.UserID == owner.ID })
 	}
-	trusted, err := s.sift(ctx, peer.Verdict{Action: peer.Allow}, in, members)
+	trusted, err := s.sift(ctx, Origin{Host: s.Self, Verdict: peer.Verdict{Action: peer.Allow}, Signed: true}, in, members)
 	if err != nil {
 		return err
 	}
@@ -397,19 +399,27 @@ func (s *Service) received(userID string, into any) *bun.SelectQuery {
 
 // joinGroups gives a person who joined a group since the shares it already has.
 func (s *Service) joinGroups(ctx context.Context, userID string) error {
-	missing := s.DB.Read.NewSelect().TableExpr("incoming_shares AS s").
+	var missing []struct{ ID, Sender string }
+	err := s.DB.Read.NewSelect().TableExpr("incoming_shares AS s").ColumnExpr("s.id, s.sender").
 		Join("JOIN group_members AS g ON g.group_id = s.group_id").
 		Where("g.user_id = ? AND s.ended_at = 0", userID).
-		Where("NOT EXISTS (SELECT 1 FROM incoming_members AS m WHERE m.share_id = s.id AND m.user_id = g.user_id)")
-	var ids []string
-	if err := missing.ColumnExpr("s.id").Scan(ctx, &ids); err != nil || len(ids) == 0 {
+		Where("NOT EXISTS (SELECT 1 FROM incoming_members AS m WHERE m.share_id = s.id AND m.user_id = g.user_id)").Scan(ctx, &missing)
+	if err != nil || len(missing) == 0 {
 		return err
 	}
 	var members []Member
-	for _, id := range ids {
-		members = append(members, Member{ShareID: id, UserID: userID, State: MemberPending, UpdatedAt: s.Now().UnixMilli()})
+	for _, share := range missing {
+		standing, err := s.Contacts.Standings(ctx, []string{userID}, share.Sender)
+		if err != nil {
+			return err
+		}
+		state := MemberPending
+		if standing[userID].Blocked {
+			state = MemberDeclined
+		}
+		members = append(members, Member{ShareID: share.ID, UserID: userID, State: state, UpdatedAt: s.Now().UnixMilli()})
 	}
-	_, err := s.DB.Write.NewInsert().Model(&members).On("CONFLICT DO NOTHING").Exec(ctx)
+	_, err = s.DB.Write.NewInsert().Model(&members).On("CONFLICT DO NOTHING").Exec(ctx)
 	return err
 }
 
@@ -561,8 +571,8 @@ type Report struct {
 
 const maxReport = 4096 // bytes
 
-// Report tells the operator of a share that should not have come. What becomes
-// of the share is another matter.
+// Report tells the operator of a share that should not have come; again, in other
+// words. What becomes of the share is another matter.
 func (s *Service) Report(ctx context.Context, userID, id, message string) error {
 	if len(message) > maxReport {
 		return ocm.Invalid("message", "is longer than 4096 bytes")
@@ -573,8 +583,8 @@ func (s *Service) Report(ctx context.Context, userID, id, message string) error 
 	}
 	_, err = s.DB.Write.NewInsert().Model(&Report{
 		ID: store.NewID(), UserID: userID, ShareID: id, PeerHost: r.PeerHost, Sender: r.Sender, ShareName: r.Name,
-		Message: strings.TrimSpace(message), CreatedAt: s.Now().UnixMilli(),
-	}).Exec(ctx)
+		Message: ocm.DisplayName(message), CreatedAt: s.Now().UnixMilli(),
+	}).On("CONFLICT (user_id, share_id) DO UPDATE").Set("message = EXCLUDED.message").Exec(ctx)
 	if err == nil {
 		s.Log.Warn("a share was reported", "peer", r.PeerHost, "sender", r.Sender, "share", id)
 	}

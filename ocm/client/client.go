@@ -88,12 +88,15 @@ func (c *Client) Exchange(ctx context.Context, d *ocm.Discovery, code ocm.Secret
 	return answer, nil
 }
 
+// OpAcceptInvite is the Op of what fails in AcceptInvite.
+const OpAcceptInvite = "accept the invite of"
+
 // AcceptInvite tells the Invite Sender's server that one of our people accepts
 // its invite, and gives the Invite Sender (OCM 1.5, Invite Flow). Failures are
 // *PeerError; one with a Status of 200 says that the answer cannot be read,
 // though the invite is accepted.
 func (c *Client) AcceptInvite(ctx context.Context, d *ocm.Discovery, a ocm.InviteAcceptance, provider ocm.Host) (*ocm.InviteParty, error) {
-	const op = "accept the invite of"
+	const op = OpAcceptInvite
 	body, err := json.Marshal(a)
 	if err != nil {
 		return nil, fmt.Errorf("write the acceptance: %w", err)

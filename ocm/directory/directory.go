@@ -68,18 +68,17 @@ func parse(document []byte) (*jose.JSONWebSignature, error) {
 	return jws, nil
 }
 
-// Check reports whether a document is a signed list that others can read, without
-// a key to tell who signed it.
-func Check(document []byte, plain bool) error {
+// Peek reads a signed list without a key to tell who signed it: for whoever
+// publishes it, never for whoever relies on it.
+func Peek(document []byte, plain bool) (*ocm.Directory, error) {
 	if len(document) > MaxDocument {
-		return tooLarge()
+		return nil, tooLarge()
 	}
 	jws, err := parse(document)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = ocm.ReadDirectory(jws.UnsafePayloadWithoutVerification(), plain)
-	return err
+	return ocm.ReadDirectory(jws.UnsafePayloadWithoutVerification(), plain)
 }
 
 // Sign makes the document of a list.

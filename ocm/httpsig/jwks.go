@@ -11,6 +11,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -106,6 +108,9 @@ var public = []string{"kty", "crv", "x", "y", "n", "e"}
 
 // readKey reads a JWK (RFC 7517 §4). With an error the key still has its KID, if
 // the JWK has one.
+// maxKID bounds, in bytes, the name of a key.
+const maxKID = 512
+
 func readKey(raw json.RawMessage) (Key, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &members); err != nil {
@@ -114,6 +119,10 @@ func readKey(raw json.RawMessage) (Key, error) {
 	var key Key
 	if json.Unmarshal(members["kid"], &key.KID) != nil || key.KID == "" {
 		return key, errors.New("it has no kid")
+	}
+	if len(key.KID) > maxKID || strings.ContainsFunc(key.KID, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		key.KID = ""
+		return key, errors.New("its kid is too long or cannot be shown")
 	}
 	if json.Unmarshal(members["alg"], &key.Alg) != nil || key.Alg == "" {
 		return key, errors.New("it has no alg")

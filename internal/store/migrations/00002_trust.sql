@@ -24,7 +24,7 @@ CREATE TABLE acceptances (
     peer_host  TEXT NOT NULL,
     token_hash TEXT NOT NULL,
     given      TEXT NOT NULL,           -- the userID we give out
-    state      TEXT NOT NULL,           -- pending | accepted | failed
+    state      TEXT NOT NULL,           -- pending | accepted | halfway | unclear | failed
     reason     TEXT NOT NULL,
     contact_id TEXT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -37,6 +37,7 @@ CREATE TABLE contacts (
     id         TEXT PRIMARY KEY,
     user_id    TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     address    TEXT NOT NULL,           -- OCM Address
+    peer_host  TEXT NOT NULL,           -- its host
     name       TEXT NOT NULL,
     email      TEXT NOT NULL,
     source     TEXT NOT NULL,           -- invite | share | direct entry
@@ -52,6 +53,7 @@ CREATE TABLE contacts (
     UNIQUE (user_id, address)
 );
 CREATE INDEX contacts_by_address ON contacts (address);
+CREATE INDEX contacts_by_host ON contacts (peer_host);
 
 -- Identifiers given to one contact alone.
 CREATE TABLE pseudonyms (
@@ -111,7 +113,8 @@ CREATE TABLE reports (
     sender     TEXT NOT NULL,
     share_name TEXT NOT NULL,
     message    TEXT NOT NULL,
-    created_at BIGINT NOT NULL
+    created_at BIGINT NOT NULL,
+    UNIQUE (user_id, share_id)
 );
 CREATE INDEX reports_by_peer ON reports (peer_host, id);
 
