@@ -40,6 +40,14 @@ type Discovery struct {
 	JWKSURI            string         `json:"jwksUri,omitempty"`
 	TokenEndPoint      string         `json:"tokenEndPoint,omitempty"`
 	InviteAcceptDialog string         `json:"inviteAcceptDialog,omitempty"` // a path or a URL
+	PublicKey          *LegacyKey     `json:"publicKey,omitempty"`          // before 1.4
+}
+
+// LegacyKey is the key of a server that signs by draft-cavage-http-signatures, as
+// Nextcloud 31 and 32 do.
+type LegacyKey struct {
+	KeyID string `json:"keyId"`        // a URL
+	PEM   string `json:"publicKeyPem"` // SubjectPublicKeyInfo
 }
 
 // ResourceType is one entry of resourceTypes. Protocols holds each member as it
@@ -68,6 +76,7 @@ var (
 const (
 	maxURL     = 2048 // bytes
 	maxEntries = 100  // of a list
+	maxPEM     = 8192 // bytes
 )
 
 // ReadDiscovery reads a peer's document as leniently as is safe: URLs without a
@@ -89,6 +98,12 @@ func ReadDiscovery(b []byte) (*Discovery, error) {
 		Capabilities:  readWords(m["capabilities"]), Criteria: readWords(m["criteria"]),
 		EndPoint: readURL(r, "endPoint"), JWKSURI: readURL(r, "jwksUri"), TokenEndPoint: readURL(r, "tokenEndPoint"),
 		InviteAcceptDialog: r.text("inviteAcceptDialog", maxURL),
+	}
+	if key, ok := r.sub("publicKey"); ok {
+		k := &LegacyKey{KeyID: key.text("keyId", maxURL), PEM: key.prose("publicKeyPem", maxPEM)}
+		if k.KeyID != "" && k.PEM != "" {
+			d.PublicKey = k
+		}
 	}
 	var faults []FieldError
 	switch v := string(m["enabled"]); v {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -82,7 +83,7 @@ func Invalid(name, message string) *Error {
 
 func (e *Error) Error() string {
 	if e.Err != nil {
-		return fmt.Sprintf("%s: %v", e.Message, e.Err)
+		return fmt.Sprintf("%s: %v", strings.TrimSuffix(e.Message, "."), e.Err)
 	}
 	return e.Message
 }

@@ -50,10 +50,23 @@ type NewShare struct {
 type Protocol struct {
 	WebDAV *WebDAV
 	Other  map[string]json.RawMessage
-	// Legacy is set when only `options` of OCM 1.0 came: WebDAV.URI is then
-	// empty and access is Basic at the peer's webdav path.
-	Legacy bool
+	Form   ProtocolForm
 }
+
+// ProtocolForm is how a share's protocol is written.
+type ProtocolForm int
+
+// The forms.
+const (
+	// FormMulti has a member for each protocol (OCM 1.1 on).
+	FormMulti ProtocolForm = iota
+	// FormOptions is that of OCM 1.0: name webdav, and options. Read from it,
+	// WebDAV.URI is empty: access is Basic at the peer's webdav path.
+	FormOptions
+	// FormBoth has name webdav and options, for servers that look for those, and
+	// the member webdav beside them. It is read as FormMulti.
+	FormBoth
+)
 
 // WebDAV is the protocol member "webdav".
 type WebDAV struct {
@@ -71,19 +84,20 @@ type ShareAnswer struct {
 	RecipientPublicKeys  []string `json:"recipientPublicKeys,omitempty"`
 }
 
-// MarshalJSON writes the share in the "multi" form of OCM 1.5, or in the form
-// of OCM 1.0 if Protocol.Legacy is set. It is the one place where a
-// sharedSecret is written out.
+// MarshalJSON writes the share in the form that Protocol.Form says. It is the one
+// place where a sharedSecret is written out.
 func (n NewShare) MarshalJSON() ([]byte, error) {
 	protocol := map[string]any{}
 	for name, v := range n.Protocol.Other {
 		protocol[name] = v
 	}
 	protocol["name"] = "multi"
-	if w := n.Protocol.WebDAV; w != nil && n.Protocol.Legacy {
+	w := n.Protocol.WebDAV
+	if w != nil && n.Protocol.Form != FormMulti {
 		protocol["name"] = "webdav"
 		protocol["options"] = optionsWire{w.SharedSecret.Reveal(), w.Permissions}
-	} else if w != nil {
+	}
+	if w != nil && n.Protocol.Form != FormOptions {
 		out := webdavWire{
 			AccessTypes: w.AccessTypes, URI: w.URI, SharedSecret: w.SharedSecret.Reveal(),
 			Permissions: w.Permissions, Requirements: w.Requirements,
@@ -288,7 +302,7 @@ func readProtocol(r reader, p *Protocol) bool {
 	old := name == "webdav" || name == ""
 	if m.has("options") && old {
 		if options, ok := m.sub("options"); ok && len(options.members) > 0 {
-			p.Legacy = true
+			p.Form = FormOptions
 			p.WebDAV = &WebDAV{SharedSecret: readSecret(options), Permissions: readLegacyPermissions(options), Size: -1}
 			return true
 		}

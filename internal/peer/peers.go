@@ -169,6 +169,30 @@ func (p *Peers) lookUp(ctx context.Context, host ocm.Host, rec *record) error {
 	return nil
 }
 
+// Profile tells which family of servers a peer belongs to: as the operator set it,
+// or as its discovery document shows.
+func (p *Peers) Profile(ctx context.Context, host ocm.Host) (client.Profile, error) {
+	d, err := p.Discover(ctx, host)
+	if err != nil {
+		return client.Profile{}, err
+	}
+	return p.profile(ctx, host, d)
+}
+
+func (p *Peers) profile(ctx context.Context, host ocm.Host, d *ocm.Discovery) (client.Profile, error) {
+	if p.opt.Policy != nil {
+		v, err := p.opt.Policy.Decide(ctx, host)
+		if err != nil {
+			return client.Profile{}, err
+		}
+		if set, ok := client.ProfileNamed(v.Profile); ok {
+			set.Reason = "set by the operator"
+			return set, nil
+		}
+	}
+	return client.ProfileOf(d), nil
+}
+
 // Refresh asks a peer anew what it is and which keys it has, whatever policy
 // says: operators look before they decide.
 func (p *Peers) Refresh(ctx context.Context, host ocm.Host) error {

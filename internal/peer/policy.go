@@ -16,6 +16,7 @@ import (
 	"github.com/weft-mesh/weft/internal/explain"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
+	"github.com/weft-mesh/weft/ocm/client"
 )
 
 // Action is what becomes of a host's messages and of ours to it.
@@ -51,6 +52,7 @@ type Rule struct {
 	MustSign     string
 	MustExchange string
 	MustInvite   string
+	Profile      string // of client.Profiles, "" to read it off the document
 	Note         string
 	CreatedAt    int64
 	UpdatedAt    int64
@@ -58,7 +60,7 @@ type Rule struct {
 
 // same reports whether two rules decide the same.
 func (r Rule) same(o Rule) bool {
-	return r.Action == o.Action && r.MustSign == o.MustSign && r.MustExchange == o.MustExchange && r.MustInvite == o.MustInvite && r.Note == o.Note
+	return r.Action == o.Action && r.MustSign == o.MustSign && r.MustExchange == o.MustExchange && r.MustInvite == o.MustInvite && r.Profile == o.Profile && r.Note == o.Note
 }
 
 // Verdict is what policy says about a host.
@@ -68,6 +70,7 @@ type Verdict struct {
 	MustSign     bool   // refuse its unsigned messages
 	MustExchange bool   // take only its shares of the code flow
 	MustInvite   bool   // take only shares of senders whom an invite made known
+	Profile      string // as the operator set it; "" to read it off the document
 }
 
 // Defaults is what holds where no rule says otherwise.
@@ -198,12 +201,12 @@ func (p *Policy) Decide(ctx context.Context, host ocm.Host) (Verdict, error) {
 		for _, o := range []struct {
 			is *string
 			by string
-		}{{&sign, r.MustSign}, {&exchange, r.MustExchange}, {&invite, r.MustInvite}} {
+		}{{&sign, r.MustSign}, {&exchange, r.MustExchange}, {&invite, r.MustInvite}, {&v.Profile, r.Profile}} {
 			if *o.is == "" {
 				*o.is = o.by
 			}
 		}
-		return v.Action != "" && sign != "" && exchange != "" && invite != ""
+		return v.Action != "" && sign != "" && exchange != "" && invite != "" && v.Profile != ""
 	})
 	v.MustSign, v.MustExchange, v.MustInvite = or(sign, d.MustSign), or(exchange, d.MustExchange), or(invite, d.MustInvite)
 	if v.Action == "" {
@@ -322,7 +325,10 @@ func (r *Rule) Check() error {
 			return ErrRule.Saying("%s: %q is neither yes nor no, nor empty", pattern, v)
 		}
 	}
-	if r.Action == "" && r.MustSign == "" && r.MustExchange == "" && r.MustInvite == "" {
+	if _, ok := client.ProfileNamed(r.Profile); r.Profile != "" && !ok {
+		return ErrRule.Saying("%s: there is no profile %q; there are: %s", pattern, r.Profile, strings.Join(client.Profiles(), ", "))
+	}
+	if r.Action == "" && r.MustSign == "" && r.MustExchange == "" && r.MustInvite == "" && r.Profile == "" {
 		return ErrRule.Saying("%s: the rule decides nothing", pattern)
 	}
 	if r.Note = ocm.DisplayName(r.Note); len(r.Note) > maxNote {
@@ -344,7 +350,7 @@ func (p *Policy) put(ctx context.Context, tx bun.Tx, r Rule) error {
 	r.UpdatedAt = r.CreatedAt
 	_, err := tx.NewInsert().Model(&r).On("CONFLICT (pattern) DO UPDATE").
 		Set("action = EXCLUDED.action").Set("must_sign = EXCLUDED.must_sign").Set("must_exchange = EXCLUDED.must_exchange").
-		Set("must_invite = EXCLUDED.must_invite").Set("note = EXCLUDED.note").Set("updated_at = EXCLUDED.updated_at").Exec(ctx)
+		Set("must_invite = EXCLUDED.must_invite").Set("profile = EXCLUDED.profile").Set("note = EXCLUDED.note").Set("updated_at = EXCLUDED.updated_at").Exec(ctx)
 	return err
 }
 
@@ -441,7 +447,7 @@ func (p *Policy) Apply(ctx context.Context, changes []Change) error {
 }
 
 // csvHead names the columns of a file of rules.
-var csvHead = []string{"host", "action", "must_sign", "must_exchange", "must_invite", "note"}
+var csvHead = []string{"host", "action", "must_sign", "must_exchange", "must_invite", "profile", "note"}
 
 // maxRules bounds a file of rules.
 const maxRules = 100_000
@@ -486,7 +492,7 @@ func ReadRules(r io.Reader) ([]Rule, error) {
 		}
 		r := Rule{
 			Pattern: of("host"), Action: Action(strings.ToLower(of("action"))), MustSign: strings.ToLower(of("must_sign")),
-			MustExchange: strings.ToLower(of("must_exchange")), MustInvite: strings.ToLower(of("must_invite")), Note: of("note"),
+			MustExchange: strings.ToLower(of("must_exchange")), MustInvite: strings.ToLower(of("must_invite")), Profile: of("profile"), Note: of("note"),
 		}
 		if err := r.Check(); err != nil {
 			return nil, ErrRule.Saying("line %d: %v", line, err)
@@ -506,7 +512,7 @@ func WriteRules(w io.Writer, rules []Rule) error {
 	out := csv.NewWriter(w)
 	out.Write(csvHead)
 	for _, r := range rules {
-		out.Write([]string{r.Pattern, string(r.Action), r.MustSign, r.MustExchange, r.MustInvite, r.Note})
+		out.Write([]string{r.Pattern, string(r.Action), r.MustSign, r.MustExchange, r.MustInvite, r.Profile, r.Note})
 	}
 	out.Flush()
 	return out.Error()

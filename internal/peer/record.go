@@ -231,7 +231,10 @@ func (p *Peers) recordOf(ctx context.Context, r peerRow, counts map[string]map[s
 		Sent: counts["sent"][r.Host], Received: counts["received"][r.Host], Waiting: counts["waiting"][r.Host], Dead: counts["dead"][r.Host], Reports: counts["reports"][r.Host],
 	}
 	if d, err := ocm.ReadDiscovery([]byte(r.Discovery)); err == nil {
-		rec.Discovery, rec.Document, rec.Profile = d, json.RawMessage(r.Discovery), client.ProfileOf(d)
+		rec.Discovery, rec.Document = d, json.RawMessage(r.Discovery)
+		if rec.Profile, err = p.profile(ctx, rec.Host, d); err != nil {
+			return rec, err
+		}
 	}
 	if until := rec.LastFailure.Add(p.opt.Cooldown); r.Failures >= failuresToOpen && until.After(p.opt.Now()) {
 		rec.RestsUntil = until

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -116,11 +117,19 @@ func (s *Server) createShare(w http.ResponseWriter, r *http.Request) {
 
 // notify is POST /ocm/notifications (OCM 1.5, Notifications).
 func (s *Server) notify(w http.ResponseWriter, r *http.Request) {
-	n, _, ok := message(s, w, r, ocm.ReadNotification, func(n *ocm.Notification) ocm.Host { return n.SenderDomain })
+	read := func(b []byte) (*ocm.Notification, error) {
+		n, err := ocm.ReadNotification(b)
+		if err == nil {
+			err = s.Sharing.Identify(r.Context(), n)
+		}
+		return n, err
+	}
+	n, from, ok := message(s, w, r, read, func(n *ocm.Notification) ocm.Host { return n.SenderDomain })
 	if !ok {
 		return
 	}
-	if err := s.Sharing.Notify(r.Context(), n.SenderDomain, n); err != nil {
+	explain.Note(r.Context(), "message", "%s about %s", n.Type, cmp.Or(n.ProviderID, n.UserID, n.GroupID, n.ShareID))
+	if err := s.Sharing.Notify(r.Context(), from, n); err != nil {
 		s.refusePeer(w, r, err)
 		return
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
 	"github.com/weft-mesh/weft/ocm"
+	"github.com/weft-mesh/weft/ocm/client"
 )
 
 // Incoming is a share sent to us: one row a share, whoever it reaches. The pair
@@ -349,7 +350,7 @@ func (s *Service) secret(in *Incoming) (ocm.Secret, error) {
 // createLocal makes the receiving side of a share between two people of this
 // server: the same inbox and the same rules, without a message.
 func (s *Service) createLocal(ctx context.Context, tx bun.Tx, owner account.User, o *Outgoing, secret ocm.Secret) error {
-	share, err := s.notice(o, owner, secret, &ocm.Discovery{})
+	share, err := s.notice(o, owner, secret, &ocm.Discovery{}, client.Profile{})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package sharing
 import (
 	"cmp"
 	"context"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -43,14 +44,101 @@ func (s *Service) TellRemoved(ctx context.Context, tx bun.Tx, peer ocm.Host, ide
 // Notify applies a notification from peer (OCM 1.5, Notifications). A share
 // answers only to its own peer: a providerId of another host is not found,
 // whatever the signature. Repetitions change nothing.
-func (s *Service) Notify(ctx context.Context, peer ocm.Host, n *ocm.Notification) error {
-	if n.SenderDomain != peer {
+func (s *Service) Notify(ctx context.Context, from Origin, n *ocm.Notification) error {
+	if n.SenderDomain != from.Host {
 		return ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "the signer is not the senderDomain")
 	}
-	if peer == s.Self {
+	if from.Host == s.Self {
 		return ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "the message names this server as its sender")
 	}
-	return s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error { return s.apply(ctx, tx, peer, n) })
+	profile, err := s.Peers.Profile(ctx, from.Host)
+	if err != nil { // known only while it can be asked; then it is a new server
+		profile = client.Profile{}
+	}
+	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if err := s.proven(ctx, tx, from, profile, n); err != nil {
+			return err
+		}
+		return s.apply(ctx, tx, from.Host, n)
+	})
+	if e, ok := errors.AsType[*ocm.Error](err); ok && e.Code == ocm.CodeShareNotFound && profile.UnknownIsBad {
+		bad := *e
+		bad.Status = http.StatusBadRequest
+		return &bad
+	}
+	return err
+}
+
+// errSecret is the answer to a notification that should know its share's secret.
+var errSecret = ocm.NewError(http.StatusForbidden, "SECRET_MISMATCH", "the sharedSecret is not that of the share")
+
+// proven checks the sharedSecret of a notification in an older form: a wrong one
+// is refused, and so is none where nothing else proves who sends it.
+func (s *Service) proven(ctx context.Context, db bun.IDB, from Origin, profile client.Profile, n *ocm.Notification) error {
+	if n.ProviderID == "" || n.SharedSecret == "" && (from.Signed || !profile.SecretProves) {
+		return nil
+	}
+	var right bool
+	if ours(n.Type) {
+		o, err := get[Outgoing](ctx, db, "id = ? AND peer_host = ?", n.ProviderID, string(from.Host))
+		if err != nil {
+			return err
+		}
+		right = subtle.ConstantTimeCompare([]byte(o.SecretHash), []byte(hash(n.SharedSecret))) == 1
+	} else {
+		in, err := get[Incoming](ctx, db, "provider_id = ? AND peer_host = ?", n.ProviderID, string(from.Host))
+		if err != nil {
+			return err
+		}
+		secret, err := s.secret(in)
+		if err != nil {
+			return err
+		}
+		right = subtle.ConstantTimeCompare([]byte(secret.Reveal()), []byte(n.SharedSecret.Reveal())) == 1
+	}
+	if !right {
+		return errSecret
+	}
+	return nil
+}
+
+// ours reports whether notifications of a type that reach us are about shares we
+// send.
+func ours(kind string) bool {
+	switch kind {
+	case ocm.ShareAccepted, ocm.ShareDeclined, ocm.RequestReshare, ocm.ReshareUndo:
+		return true
+	}
+	return false
+}
+
+// Identify finds out who sends a notification that does not say: servers before
+// 1.4 name the share and its secret alone.
+func (s *Service) Identify(ctx context.Context, n *ocm.Notification) error {
+	if n.SenderDomain != "" || n.ProviderID == "" {
+		return n.SenderOf("")
+	}
+	if ours(n.Type) {
+		o, err := get[Outgoing](ctx, s.DB.Read, "id = ?", n.ProviderID)
+		if errors.Is(err, ErrNoShare) {
+			return n.SenderOf("")
+		}
+		if err != nil {
+			return err
+		}
+		return n.SenderOf(ocm.Host(o.PeerHost))
+	}
+	var candidates []Incoming
+	if err := s.DB.Read.NewSelect().Model(&candidates).Where("provider_id = ?", n.ProviderID).Limit(100).Scan(ctx); err != nil {
+		return err
+	}
+	for _, in := range candidates { // small numbers are many servers' ids
+		secret, err := s.secret(&in)
+		if err == nil && n.SharedSecret != "" && subtle.ConstantTimeCompare([]byte(secret.Reveal()), []byte(n.SharedSecret.Reveal())) == 1 {
+			return n.SenderOf(ocm.Host(in.PeerHost))
+		}
+	}
+	return n.SenderOf("")
 }
 
 func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.Notification) error {
@@ -150,18 +238,63 @@ func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (a
 	if err != nil {
 		return nil, delivery.Unknown(m.Peer, err)
 	}
-	if !d.HasCapability(ocm.CapNotifications) {
+	profile, err := c.Peers.Profile(ctx, m.Peer)
+	if err != nil {
+		return nil, delivery.Unknown(m.Peer, err)
+	}
+	if !d.HasCapability(ocm.CapNotifications) && !profile.TakesNotifications {
 		// Nobody there would read it. An end is still in force, because
 		// access is refused; an acceptance shows when they look.
 		c.Log.Info("the peer takes no notifications", "peer", m.Peer, "type", n.Type, "share", m.OrderKey)
 		return nil, nil
 	}
+	if err := c.speak(ctx, m.Peer, profile, &n); err != nil {
+		return nil, err
+	}
 	err = c.Client.Notify(ctx, d, n)
-	if pe, ok := errors.AsType[*client.PeerError](err); ok && pe.Status == http.StatusNotFound &&
-		(n.Type == ocm.ShareUnshared || n.Type == ocm.ShareDeclined) {
+	if pe, ok := errors.AsType[*client.PeerError](err); ok && (n.Type == ocm.ShareUnshared || n.Type == ocm.ShareDeclined) &&
+		(pe.Status == http.StatusNotFound || pe.Status == http.StatusBadRequest && profile.UnknownIsBad) {
 		return nil, nil // it is gone there, which is what we wanted
 	}
 	return nil, delivery.Refused(m.Peer, err)
+}
+
+// speak writes a notification as its peer reads it. The secret of a share goes
+// back to its own peer alone.
+func (s *Service) speak(ctx context.Context, peer ocm.Host, profile client.Profile, n *ocm.Notification) error {
+	n.Form = profile.NotificationForm
+	if profile.SaysFile && n.ResourceType != "" {
+		n.ResourceType = ocm.ResourceFile
+	}
+	if n.Form == ocm.NotifyNew || n.ProviderID == "" {
+		return nil
+	}
+	if ours(n.Type) { // what reaches us about our shares, we say about theirs
+		in, err := get[Incoming](ctx, s.DB.Read, "provider_id = ? AND peer_host = ?", n.ProviderID, string(peer))
+		if errors.Is(err, ErrNoShare) {
+			return nil
+		}
+		if err == nil {
+			n.SharedSecret, err = s.secret(in)
+		}
+		return err
+	}
+	o, err := get[Outgoing](ctx, s.DB.Read, "id = ? AND peer_host = ?", n.ProviderID, string(peer))
+	if errors.Is(err, ErrNoShare) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if with, err := ocm.ReadAddress(o.ShareWith); err == nil {
+		n.Grantee = with.Identifier
+	}
+	if len(o.Secret) == 0 {
+		return nil
+	}
+	secret, err := s.Box.Open(o.Secret, outgoingContext(o.ID))
+	n.SharedSecret = ocm.Secret(secret)
+	return err
 }
 
 func (c notificationCourier) Delivered(context.Context, bun.Tx, delivery.Message, any) error {

@@ -19,6 +19,7 @@ import (
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
 	"github.com/weft-mesh/weft/ocm"
+	"github.com/weft-mesh/weft/ocm/client"
 )
 
 // The states of a share we send. Ended, declined and failed shares give no
@@ -50,6 +51,7 @@ type Outgoing struct {
 	MustExchange  bool
 	MustMFA       bool `bun:"must_mfa"`
 	SecretHash    string
+	Secret        []byte // sealed; only for peers that want to read it in notifications
 	ExpiresAt     int64
 	State         string
 	StateReason   string
@@ -196,7 +198,7 @@ func (s *Service) draft(ctx context.Context, owner account.User, n NewOutgoing) 
 		ID: store.NewID(), OwnerID: owner.ID, Path: name, Name: path.Base(name), Message: n.Message,
 		ResourceType: resource, ShareType: n.ShareType, ShareWith: with.String(), PeerHost: string(with.Host),
 		Permissions: joinPerms(n.Permissions), MustMFA: n.RequireMFA, ExpiresAt: store.Millis(n.ExpiresAt),
-		State: StatePending, Sender: given, CreatedAt: now.UnixMilli(), UpdatedAt: now.UnixMilli(),
+		State: StatePending, Sender: given, Secret: []byte{}, CreatedAt: now.UnixMilli(), UpdatedAt: now.UnixMilli(),
 	}, nil
 }
 
@@ -389,14 +391,23 @@ func (c shareCourier) Deliver(ctx context.Context, m delivery.Message) (any, err
 	if err != nil {
 		return nil, delivery.Unknown(m.Peer, err)
 	}
-	if err := c.suits(o, d); err != nil {
+	profile, err := c.Peers.Profile(ctx, m.Peer)
+	if err != nil {
+		return nil, delivery.Unknown(m.Peer, err)
+	}
+	if err := c.suits(o, d, profile); err != nil {
 		return nil, delivery.Permanently(err)
 	}
-	if exchange := d.HasCapability(ocm.CapExchangeToken) || d.HasCriterion(ocm.CriterionExchangeToken); exchange != o.MustExchange {
+	exchange := d.HasCapability(ocm.CapExchangeToken) || d.HasCriterion(ocm.CriterionExchangeToken)
+	kept := profile.NotificationForm != ocm.NotifyNew
+	if exchange != o.MustExchange || kept != (len(o.Secret) > 0) {
 		// Before the call: the peer may come for a token before its answer
 		// reaches us.
-		o.MustExchange = exchange
-		if _, err := c.DB.Write.NewUpdate().Model(o).Column("must_exchange").WherePK().Exec(ctx); err != nil {
+		o.MustExchange, o.Secret = exchange, []byte{}
+		if kept {
+			o.Secret = c.Box.Seal([]byte(msg.Secret), outgoingContext(o.ID))
+		}
+		if _, err := c.DB.Write.NewUpdate().Model(o).Column("must_exchange", "secret").WherePK().Exec(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -404,7 +415,7 @@ func (c shareCourier) Deliver(ctx context.Context, m delivery.Message) (any, err
 	if err != nil {
 		return nil, err
 	}
-	share, err := c.notice(o, owner, ocm.Secret(msg.Secret), d)
+	share, err := c.notice(o, owner, ocm.Secret(msg.Secret), d, profile)
 	if err != nil {
 		return nil, delivery.Permanently(err)
 	}
@@ -416,8 +427,12 @@ func (c shareCourier) Deliver(ctx context.Context, m delivery.Message) (any, err
 }
 
 // suits reports why a peer cannot take a share, in the sender's words.
-func (s *Service) suits(o *Outgoing, d *ocm.Discovery) error {
+func (s *Service) suits(o *Outgoing, d *ocm.Discovery, profile client.Profile) error {
 	switch {
+	case profile.ReadOnlyFiles && (o.ResourceType != ocm.ResourceFile || o.ShareType != ocm.ShareTypeUser || o.Permissions != ocm.PermRead):
+		return ocm.NewError(http.StatusBadGateway, "PEER_TAKES_FILES_ONLY", o.PeerHost+" takes single files to read by one person, and nothing else.")
+	case o.MustMFA && profile.NoMFA:
+		return ocm.NewError(http.StatusBadGateway, "PEER_WITHOUT_MFA", o.PeerHost+" cannot make sure of a second factor, which this share demands.")
 	case !d.Enabled:
 		return ocm.NewError(http.StatusBadGateway, "PEER_DISABLED", o.PeerHost+" has Open Cloud Mesh switched off.")
 	case o.MustMFA && !d.HasCapability(ocm.CapEnforceMFA):
@@ -428,8 +443,10 @@ func (s *Service) suits(o *Outgoing, d *ocm.Discovery) error {
 	return nil
 }
 
+func outgoingContext(id string) string { return "outgoing/" + id }
+
 // notice is the Share Creation Notification for a peer that says d of itself.
-func (s *Service) notice(o *Outgoing, owner account.User, secret ocm.Secret, d *ocm.Discovery) (*ocm.NewShare, error) {
+func (s *Service) notice(o *Outgoing, owner account.User, secret ocm.Secret, d *ocm.Discovery, profile client.Profile) (*ocm.NewShare, error) {
 	with, err := ocm.ReadAddress(o.ShareWith)
 	if err != nil {
 		return nil, err
@@ -453,7 +470,7 @@ func (s *Service) notice(o *Outgoing, owner account.User, secret ocm.Secret, d *
 		ShareWith: with, Name: o.Name, Description: o.Message, ProviderID: o.ID,
 		Owner: from, OwnerDisplayName: owner.DisplayName, Sender: from, SenderDisplayName: owner.DisplayName,
 		ShareType: o.ShareType, ResourceType: resource, Expiration: store.Time(o.ExpiresAt),
-		Protocol: ocm.Protocol{WebDAV: dav},
+		Protocol: ocm.Protocol{WebDAV: dav, Form: profile.ShareForm},
 	}, nil
 }
 

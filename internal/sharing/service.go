@@ -26,6 +26,7 @@ import (
 // Peers tells what other servers say of themselves.
 type Peers interface {
 	Discover(ctx context.Context, host ocm.Host) (*ocm.Discovery, error)
+	Profile(ctx context.Context, host ocm.Host) (client.Profile, error)
 }
 
 // Files gives the files of the people of this server.

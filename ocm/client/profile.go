@@ -1,47 +1,125 @@
 package client
 
 import (
-	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weft-mesh/weft/ocm"
 )
 
-// Profile is the family of servers that a discovery document belongs to, as far
-// as it shows.
+// Profile is the family of servers that a peer belongs to, with the switches in
+// which families differ. What a peer says of itself by capabilities and protocols
+// is not here: that is read off its discovery document.
 type Profile struct {
-	Name   string // "ocm-1.4+", "nextcloud-31/32" …
+	Name   string
 	Reason string // what shows it
+	Switches
 }
 
-// ProfileOf reads a server's family off what it says of itself. No behaviour
-// that the document states is guessed from it.
+// Switches are the differences between families of servers that no discovery
+// document tells. The zero value is a server of OCM 1.5.
+type Switches struct {
+	// ShareForm is how it wants the protocol of a share written.
+	ShareForm ocm.ProtocolForm
+	// NotificationForm is how it reads and writes notifications.
+	NotificationForm ocm.NotificationForm
+	// SaysFile: its notifications, and those to it, are about a "file" whatever
+	// the share is.
+	SaysFile bool
+	// TakesNotifications: it reads notifications though its document does not
+	// say so.
+	TakesNotifications bool
+	// SecretProves: its notifications carry the sharedSecret, by which they are
+	// known to come from it where they are not signed.
+	SecretProves bool
+	// UnknownIsBad: a notification about a share that is not there is answered
+	// with 400 in place of 404, which it takes for a missing server.
+	UnknownIsBad bool
+	// ReadOnlyFiles: it takes single files to read, and nothing else.
+	ReadOnlyFiles bool
+	// NoMFA: it refuses a share that demands a second factor.
+	NoMFA bool
+	// Cavage: it signs by draft-cavage, and verifies that alone.
+	Cavage bool
+}
+
+// The profiles by name, in the order in which they are shown.
+var profiles = []Profile{
+	{Name: "ocm-1.5"},
+	{Name: "ocm-1.4", Switches: Switches{NotificationForm: ocm.NotifyBoth}},
+	{Name: "nextcloud-33+", Switches: Switches{TakesNotifications: true, SecretProves: true, ShareForm: ocm.FormBoth, NotificationForm: ocm.NotifyBoth, SaysFile: true, UnknownIsBad: true}},
+	{Name: "nextcloud-31/32", Switches: Switches{TakesNotifications: true, SecretProves: true, ShareForm: ocm.FormBoth, NotificationForm: ocm.NotifyBoth, SaysFile: true, UnknownIsBad: true, Cavage: true}},
+	{Name: "nextcloud-30-", Switches: Switches{TakesNotifications: true, SecretProves: true, ShareForm: ocm.FormBoth, NotificationForm: ocm.NotifyBoth, SaysFile: true, UnknownIsBad: true}},
+	{Name: "owncloud-10", Switches: Switches{TakesNotifications: true, SecretProves: true, ShareForm: ocm.FormBoth, NotificationForm: ocm.NotifyBoth, SaysFile: true, UnknownIsBad: true}},
+	{Name: "ocis", Switches: Switches{TakesNotifications: true, NotificationForm: ocm.NotifyGrantee, SaysFile: true, NoMFA: true}},
+	{Name: "reva", Switches: Switches{NotificationForm: ocm.NotifyBoth, NoMFA: true}},
+	{Name: "opencloudmesh-go", Switches: Switches{ReadOnlyFiles: true, NoMFA: true}},
+	{Name: "seafile", Switches: Switches{ShareForm: ocm.FormBoth, NotificationForm: ocm.NotifyBoth}},
+	{Name: "ocm-1.2", Switches: Switches{NotificationForm: ocm.NotifyBoth}},
+	{Name: "ocm-1.1", Switches: Switches{NotificationForm: ocm.NotifyBoth}},
+	{Name: "ocm-1.0", Switches: Switches{ShareForm: ocm.FormBoth, NotificationForm: ocm.NotifyBoth}},
+}
+
+// Profiles lists the names of all profiles.
+func Profiles() []string {
+	var out []string
+	for _, p := range profiles {
+		out = append(out, p.Name)
+	}
+	return out
+}
+
+// ProfileNamed finds a profile, for operators who know better than the document
+// tells.
+func ProfileNamed(name string) (Profile, bool) {
+	i := slices.IndexFunc(profiles, func(p Profile) bool { return p.Name == name })
+	if i < 0 {
+		return Profile{}, false
+	}
+	return profiles[i], true
+}
+
+func because(name, reason string) Profile {
+	p, _ := ProfileNamed(name)
+	p.Reason = reason
+	return p
+}
+
+// ProfileOf reads a server's family off what it says of itself.
 func ProfileOf(d *ocm.Discovery) Profile {
-	receives := false
-	for _, t := range d.ResourceTypes {
-		_, ok := t.Protocols["webdav-receive"]
-		receives = receives || ok
+	provider := strings.ToLower(d.Provider)
+	old := strings.HasPrefix(d.APIVersion, "1.0") || strings.HasPrefix(d.APIVersion, "1.1")
+	protocol := func(name string) bool {
+		return slices.ContainsFunc(d.ResourceTypes, func(t ocm.ResourceType) bool { _, ok := t.Protocols[name]; return ok })
 	}
-	nextcloud := strings.Contains(strings.ToLower(d.Provider), "nextcloud")
+	has := func(part string) bool { return strings.Contains(strings.ToLower(d.EndPoint), part) }
 	switch {
-	case nextcloud && d.JWKSURI != "":
-		return Profile{"nextcloud-33+", fmt.Sprintf("provider %q with jwksUri", d.Provider)}
-	case nextcloud && strings.HasPrefix(d.APIVersion, "1.2"):
-		return Profile{"nextcloud-31/32", fmt.Sprintf("provider %q, apiVersion %s", d.Provider, d.APIVersion)}
-	case d.HasCapability(ocm.CapHTTPSig) && d.JWKSURI != "" && receives:
-		return Profile{"ocm-1.4+", "http-sig with jwksUri, webdav-receive"}
-	case receives && d.ReceivesAbsoluteURI():
-		return Profile{"reva", "no http-sig, webdav-receive with absolute uri"}
-	case strings.HasPrefix(d.APIVersion, "1.0") || strings.HasPrefix(d.APIVersion, "1.1"):
-		return Profile{"nextcloud-30-/owncloud-10", "apiVersion " + d.APIVersion}
+	case protocol("seafile"):
+		return because("seafile", "offers the protocol seafile")
+	case has("federatedfilesharing"):
+		return because("owncloud-10", "endPoint of the app federatedfilesharing")
+	case provider == "opencloudmesh" || strings.Contains(provider, "opencloudmesh-go"):
+		return because("opencloudmesh-go", "provider "+d.Provider)
+	case strings.Contains(provider, "nextcloud") && d.JWKSURI != "":
+		return because("nextcloud-33+", "provider Nextcloud, with jwksUri")
+	case d.PublicKey != nil:
+		return because("nextcloud-31/32", "publicKey in the document")
+	case d.JWKSURI == "" && has("/index.php/ocm"), strings.Contains(provider, "nextcloud"):
+		return because("nextcloud-30-", "endPoint or provider of Nextcloud, without a key")
+	case strings.Contains(provider, "ocis") || strings.Contains(provider, "infinite scale"):
+		return because("ocis", "provider "+d.Provider)
+	case d.JWKSURI == "" && (protocol("webdav-receive") && d.ReceivesAbsoluteURI() || protocol("datatx")):
+		return because("reva", "no jwksUri, webdav-receive with absolute uri")
+	case strings.HasPrefix(d.APIVersion, "1.5"):
+		return because("ocm-1.5", "apiVersion "+d.APIVersion)
+	case protocol("webdav-receive") || d.JWKSURI != "":
+		return because("ocm-1.4", "jwksUri or webdav-receive, apiVersion "+d.APIVersion)
+	case strings.HasPrefix(d.APIVersion, "1.0") && !d.HasCapability(ocm.CapProtocolObject):
+		return because("ocm-1.0", "apiVersion "+d.APIVersion)
+	case old:
+		return because("ocm-1.1", "apiVersion "+d.APIVersion)
+	case strings.HasPrefix(d.APIVersion, "1.2") || strings.HasPrefix(d.APIVersion, "1.3"):
+		return because("ocm-1.2", "apiVersion "+d.APIVersion)
 	}
-	return Profile{"ocm-" + minor(d.APIVersion), "apiVersion " + d.APIVersion}
-}
-
-func minor(version string) string {
-	parts := strings.SplitN(version, ".", 3)
-	if len(parts) < 2 {
-		return "?"
-	}
-	return parts[0] + "." + parts[1]
+	return because("ocm-1.4", "apiVersion "+d.APIVersion)
 }
