@@ -60,15 +60,15 @@ type ResourceType struct {
 
 // The names that servers before 1.5 use, by what OCM 1.5 calls the same.
 var (
-	oldCapabilities = map[string]string{
-		CapNotifications: "/notifications",
-		CapInvites:       "/invite-accepted",
-		CapEnforceMFA:    "/mfa-capable",
+	oldCapabilities = map[string][]string{
+		CapNotifications: {"/notifications"},
+		CapInvites:       {"/invite-accepted", "invite-accepted"},
+		CapEnforceMFA:    {"/mfa-capable"},
 	}
-	oldCriteria = map[string]string{
-		CriterionHTTPSig:       "http-request-signatures",
-		CriterionExchangeToken: "token-exchange",
-		CriterionInvite:        "invite",
+	oldCriteria = map[string][]string{
+		CriterionHTTPSig:       {"http-request-signatures"},
+		CriterionExchangeToken: {"token-exchange"},
+		CriterionInvite:        {"invite"},
 	}
 )
 
@@ -98,6 +98,9 @@ func ReadDiscovery(b []byte) (*Discovery, error) {
 		Capabilities:  readWords(m["capabilities"]), Criteria: readWords(m["criteria"]),
 		EndPoint: readURL(r, "endPoint"), JWKSURI: readURL(r, "jwksUri"), TokenEndPoint: readURL(r, "tokenEndPoint"),
 		InviteAcceptDialog: r.text("inviteAcceptDialog", maxURL),
+	}
+	if len(d.ResourceTypes) == 0 { // ownCloud 10
+		d.ResourceTypes = readResourceTypes(m["shareTypes"])
 	}
 	if key, ok := r.sub("publicKey"); ok {
 		k := &LegacyKey{KeyID: key.text("keyId", maxURL), PEM: key.prose("publicKeyPem", maxPEM)}
@@ -203,8 +206,8 @@ func (d *Discovery) HasCriterion(name string) bool {
 	return hasWord(d.Criteria, name, oldCriteria[name])
 }
 
-func hasWord(list []string, name, old string) bool {
-	return slices.Contains(list, name) || old != "" && slices.Contains(list, old)
+func hasWord(list []string, name string, old []string) bool {
+	return slices.ContainsFunc(list, func(w string) bool { return w == name || slices.Contains(old, w) })
 }
 
 // resource is the entry of a resource type, nil when there is none.

@@ -131,15 +131,21 @@ type InviteAcceptance struct {
 	RecipientProvider Host // the server that sends it and must have signed it
 	Token             Secret
 	InviteParty
+	BothNames bool // writes userId beside userID, for servers that look for that
 }
 
 // MarshalJSON writes the token itself: this is its one way to the peer.
 func (a InviteAcceptance) MarshalJSON() ([]byte, error) {
+	old := ""
+	if a.BothNames {
+		old = a.UserID
+	}
 	return json.Marshal(struct {
 		RecipientProvider string `json:"recipientProvider"`
 		Token             string `json:"token"`
 		InviteParty
-	}{string(a.RecipientProvider), a.Token.Reveal(), a.InviteParty})
+		UserId string `json:"userId,omitempty"` //nolint:revive // as it is on the wire
+	}{string(a.RecipientProvider), a.Token.Reveal(), a.InviteParty, old})
 }
 
 // ReadInviteAcceptance reads an Invite Acceptance Request. Name and e-mail may

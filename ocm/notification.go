@@ -58,7 +58,7 @@ type Notification struct {
 
 	Form         NotificationForm
 	SharedSecret Secret // of the share, by which servers without signatures know each other
-	Grantee      string // oCIS: identifier of the recipient
+	Grantee      string // oCIS: the recipient, as its invite named them
 }
 
 // aboutShare are the types that name a share by its providerId; known are all

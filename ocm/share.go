@@ -43,6 +43,9 @@ type NewShare struct {
 	Expiration        time.Time // in whole seconds; zero: never
 	Protocol          Protocol
 	Encryption        json.RawMessage // nil: none
+	// OwnerScheme is written before the hosts of owner and sender, for servers
+	// that cannot do without: "https". It is never read.
+	OwnerScheme string
 }
 
 // Protocol says how the Resource can be reached. Members that are not offered
@@ -109,7 +112,7 @@ func (n NewShare) MarshalJSON() ([]byte, error) {
 	}
 	wire := shareWire{
 		ShareWith: n.ShareWith.String(), Name: n.Name, Description: n.Description, ProviderID: n.ProviderID,
-		Owner: n.Owner.String(), Sender: n.Sender.String(),
+		Owner: withScheme(n.Owner, n.OwnerScheme), Sender: withScheme(n.Sender, n.OwnerScheme),
 		OwnerDisplayName: n.OwnerDisplayName, SenderDisplayName: n.SenderDisplayName,
 		ShareType: n.ShareType, ResourceType: n.ResourceType, Protocol: protocol, Encryption: n.Encryption,
 	}
@@ -117,6 +120,13 @@ func (n NewShare) MarshalJSON() ([]byte, error) {
 		wire.Expiration = new(n.Expiration.Unix())
 	}
 	return json.Marshal(wire)
+}
+
+func withScheme(a Address, scheme string) string {
+	if scheme == "" {
+		return a.String()
+	}
+	return a.Identifier + "@" + scheme + "://" + string(a.Host)
 }
 
 type shareWire struct {
@@ -323,10 +333,16 @@ func readWebDAV(r reader) *WebDAV {
 		uri = "url"
 	}
 	w.URI = r.required(uri, maxURL)
+	if scheme, rest, ok := strings.Cut(w.URI, "://"); ok && strings.Contains(rest, "://") && (scheme == "https" || scheme == "http") {
+		w.URI = rest // Nextcloud 35 writes a scheme before a URL that has one
+	}
 	if why := badURI(w.URI); w.URI != "" && why != "" {
 		r.fault(uri, "%s", why)
 	}
-	if r.has("permissions") {
+	switch words := readWords(r.members["permissions"]); {
+	case slices.Contains(words, sharePermissions): // Nextcloud 35: the property to ask for
+		w.Permissions = []string{PermRead, PermWrite}
+	case r.has("permissions"):
 		w.Permissions = readPermissions(r)
 	}
 	if r.has("size") {

@@ -514,8 +514,12 @@ func (c inviteCourier) Deliver(ctx context.Context, m delivery.Message) (any, er
 	if err := c.genuine(ctx, m.Peer, d); err != nil {
 		return nil, &delivery.Failure{Permanent: errors.Is(err, ErrPretends), Err: err}
 	}
+	profile, err := c.Peers.Profile(ctx, m.Peer)
+	if err != nil {
+		return nil, delivery.Unknown(m.Peer, err)
+	}
 	answer, err := c.Client.AcceptInvite(ctx, d, ocm.InviteAcceptance{
-		RecipientProvider: c.Self, Token: ocm.Secret(msg.Token), InviteParty: *party(user, a.Given),
+		RecipientProvider: c.Self, Token: ocm.Secret(msg.Token), InviteParty: *party(user, a.Given), BothNames: profile.UserIdToo,
 	}, m.Peer)
 	if err != nil {
 		return nil, delivery.Refused(m.Peer, err)

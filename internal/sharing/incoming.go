@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -104,6 +105,7 @@ type Origin struct {
 // signed the message, or that it claims to come from where unsigned messages
 // are accepted.
 func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*ocm.ShareAnswer, error) {
+	s.seeThrough(ctx, from.Host, n)
 	if err := s.check(ctx, from.Host, from.Verdict, n); err != nil {
 		return nil, err
 	}
@@ -137,6 +139,27 @@ func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*o
 		explain.Note(ctx, "share", "stored as %s", in.ID)
 	}
 	return &ocm.ShareAnswer{RecipientDisplayName: name}, nil
+}
+
+// seeThrough mends a uri that some servers build on our host in place of theirs.
+func (s *Service) seeThrough(ctx context.Context, from ocm.Host, n *ocm.NewShare) {
+	profile, err := s.Peers.Profile(ctx, from)
+	if err != nil || n.Protocol.WebDAV == nil {
+		return
+	}
+	dav := n.Protocol.WebDAV
+	if profile.RootOnly {
+		dav.URI = "" // by the secret, at the sender's webdav path
+		return
+	}
+	u, err := url.Parse(dav.URI)
+	if err != nil || u.Host == "" {
+		return
+	}
+	if host, err := ocm.ReadHost(u.Host); err == nil && host == s.Self {
+		dav.URI = path.Base(u.Path)
+		explain.Note(ctx, "share", "the uri was on this server; %s is read below the sender's webdav path", dav.URI)
+	}
 }
 
 // sift applies what the recipients' address books and the operator say of the

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/uptrace/bun"
 
@@ -138,7 +139,19 @@ func (s *Service) Identify(ctx context.Context, n *ocm.Notification) error {
 			return n.SenderOf(ocm.Host(in.PeerHost))
 		}
 	}
+	// oCIS names the share and its recipient. Its ids cannot be guessed.
+	if len(candidates) == 1 && len(n.ProviderID) >= unguessable && isGrantee(n.Grantee, candidates[0].ShareWith) {
+		return n.SenderOf(ocm.Host(candidates[0].PeerHost))
+	}
 	return n.SenderOf("")
+}
+
+// unguessable is the length in bytes from which an id is taken for a random one.
+const unguessable = 20
+
+func isGrantee(grantee, shareWith string) bool {
+	with, err := ocm.ReadAddress(shareWith)
+	return err == nil && grantee != "" && (grantee == with.Identifier || grantee == shareWith)
 }
 
 func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.Notification) error {
@@ -242,7 +255,8 @@ func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (a
 	if err != nil {
 		return nil, delivery.Unknown(m.Peer, err)
 	}
-	if !d.HasCapability(ocm.CapNotifications) && !profile.TakesNotifications {
+	deaf := !d.HasCapability(ocm.CapNotifications) && !profile.TakesNotifications
+	if deaf || profile.Hears != nil && !slices.Contains(profile.Hears, n.Type) {
 		// Nobody there would read it. An end is still in force, because
 		// access is refused; an acceptance shows when they look.
 		c.Log.Info("the peer takes no notifications", "peer", m.Peer, "type", n.Type, "share", m.OrderKey)
@@ -286,9 +300,7 @@ func (s *Service) speak(ctx context.Context, peer ocm.Host, profile client.Profi
 	if err != nil {
 		return err
 	}
-	if with, err := ocm.ReadAddress(o.ShareWith); err == nil {
-		n.Grantee = with.Identifier
-	}
+	n.Grantee = o.ShareWith
 	if len(o.Secret) == 0 {
 		return nil
 	}

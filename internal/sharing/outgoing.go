@@ -466,8 +466,12 @@ func (s *Service) notice(o *Outgoing, owner account.User, secret ocm.Secret, d *
 	if resource == ocm.ResourceFolder && !d.Accepts(ocm.ResourceFolder, o.ShareType, "webdav") {
 		resource = ocm.ResourceFile // older peers take folders under this name
 	}
+	scheme := ""
+	if profile.OwnerScheme {
+		scheme, _, _ = strings.Cut(s.Origin, "://")
+	}
 	return &ocm.NewShare{
-		ShareWith: with, Name: o.Name, Description: o.Message, ProviderID: o.ID,
+		OwnerScheme: scheme, ShareWith: with, Name: o.Name, Description: o.Message, ProviderID: o.ID,
 		Owner: from, OwnerDisplayName: owner.DisplayName, Sender: from, SenderDisplayName: owner.DisplayName,
 		ShareType: o.ShareType, ResourceType: resource, Expiration: store.Time(o.ExpiresAt),
 		Protocol: ocm.Protocol{WebDAV: dav, Form: profile.ShareForm},

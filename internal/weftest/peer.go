@@ -2,6 +2,7 @@ package weftest
 
 import (
 	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -35,11 +36,7 @@ func NewPeer(t testing.TB) *Peer {
 	t.Cleanup(p.Close)
 	p.URL = strings.Replace(p.URL, "127.0.0.1", "localhost", 1)
 	p.Host = ocm.Host(strings.TrimPrefix(p.URL, "http://"))
-	_, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Signer = &httpsig.Signer{KID: string(p.Host) + "#1", Key: key}
+	p.Signer = newSigner(t, string(p.Host)+"#1")
 	p.keys = []json.RawMessage{p.Signer.JWK()}
 	p.Document = &ocm.Discovery{
 		Enabled: true, APIVersion: ocm.Version, EndPoint: p.URL + "/ocm", Provider: "Peer",
@@ -48,6 +45,15 @@ func NewPeer(t testing.TB) *Peer {
 		JWKSURI:       p.URL + "/jwks", TokenEndPoint: p.URL + "/token",
 	}
 	return p
+}
+
+func newSigner(t testing.TB, kid string) *httpsig.Signer {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &httpsig.Signer{KID: kid, Key: key, Nonce: rand.Text}
 }
 
 // Handle answers a "METHOD /path" of the peer.

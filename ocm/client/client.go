@@ -102,6 +102,12 @@ func (c *Client) AcceptInvite(ctx context.Context, d *ocm.Discovery, a ocm.Invit
 		return nil, fmt.Errorf("write the acceptance: %w", err)
 	}
 	answer, err := c.post(ctx, op, d, d.URL("/invite-accepted"), "application/json", body)
+	if pe, ok := errors.AsType[*PeerError](err); ok && pe.Status == http.StatusConflict {
+		// opencloudmesh-go says so to the same person, with the answer.
+		if again, unread := ocm.ReadInviteParty(pe.body, provider); unread == nil {
+			return again, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,8 @@ type PeerError struct {
 	RetryAfter time.Duration
 	Temporary  bool // the same call may succeed later
 	Err        error
+
+	body []byte // of the answer
 }
 
 func (e *PeerError) Error() string {
@@ -93,7 +95,7 @@ func failed(op string, host ocm.Host, err error) *PeerError {
 func refused(op string, host ocm.Host, r *http.Response, body []byte) *PeerError {
 	pe := &PeerError{
 		Op: op, Host: host, Status: r.StatusCode, Temporary: Temporary(r.StatusCode),
-		RetryAfter: RetryAfter(r.Header, time.Now()),
+		RetryAfter: RetryAfter(r.Header, time.Now()), body: body,
 	}
 	// {"message": CODE or sentence} on OCM endpoints, {"error", …} of OAuth on
 	// the token endpoint (RFC 6749 §5.2).

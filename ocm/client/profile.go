@@ -29,9 +29,19 @@ type Switches struct {
 	// TakesNotifications: it reads notifications though its document does not
 	// say so.
 	TakesNotifications bool
+	// Hears are the types of notifications that it reads; nil: all. Others are
+	// not sent to it.
+	Hears []string
 	// SecretProves: its notifications carry the sharedSecret, by which they are
 	// known to come from it where they are not signed.
 	SecretProves bool
+	// OwnerScheme: it keeps the owner's host as it came and needs https:// in it.
+	OwnerScheme bool
+	// RootOnly: it serves a share at its webdav path alone, by the secret, and the
+	// uri of its shares is of no use.
+	RootOnly bool
+	// UserIdToo: it looks for userId in an accepted invite.
+	UserIdToo bool //nolint:revive // as it is on the wire
 	// UnknownIsBad: a notification about a share that is not there is answered
 	// with 400 in place of 404, which it takes for a missing server.
 	UnknownIsBad bool
@@ -43,21 +53,39 @@ type Switches struct {
 	Cavage bool
 }
 
+// What servers before 1.5 hear of: the end of a share and its acceptance.
+var old = []string{ocm.ShareAccepted, ocm.ShareDeclined, ocm.ShareUnshared, ocm.RequestReshare, ocm.ReshareUndo}
+
+// nextcloud is what all its versions have in common, and ownCloud 10 with them.
+var nextcloud = Switches{
+	ShareForm: ocm.FormBoth, NotificationForm: ocm.NotifyBoth, SaysFile: true, TakesNotifications: true, Hears: old, SecretProves: true,
+	RootOnly: true, UserIdToo: true, UnknownIsBad: true, NoMFA: true,
+}
+
+func with(s Switches, change func(*Switches)) Switches {
+	change(&s)
+	return s
+}
+
 // The profiles by name, in the order in which they are shown.
 var profiles = []Profile{
 	{Name: "ocm-1.5"},
 	{Name: "ocm-1.4", Switches: Switches{NotificationForm: ocm.NotifyBoth}},
-	{Name: "nextcloud-33+", Switches: Switches{TakesNotifications: true, SecretProves: true, ShareForm: ocm.FormBoth, NotificationForm: ocm.NotifyBoth, SaysFile: true, UnknownIsBad: true}},
-	{Name: "nextcloud-31/32", Switches: Switches{TakesNotifications: true, SecretProves: true, ShareForm: ocm.FormBoth, NotificationForm: ocm.NotifyBoth, SaysFile: true, UnknownIsBad: true, Cavage: true}},
-	{Name: "nextcloud-30-", Switches: Switches{TakesNotifications: true, SecretProves: true, ShareForm: ocm.FormBoth, NotificationForm: ocm.NotifyBoth, SaysFile: true, UnknownIsBad: true}},
-	{Name: "owncloud-10", Switches: Switches{TakesNotifications: true, SecretProves: true, ShareForm: ocm.FormBoth, NotificationForm: ocm.NotifyBoth, SaysFile: true, UnknownIsBad: true}},
-	{Name: "ocis", Switches: Switches{TakesNotifications: true, NotificationForm: ocm.NotifyGrantee, SaysFile: true, NoMFA: true}},
+	{Name: "nextcloud-33+", Switches: nextcloud},
+	{Name: "nextcloud-31/32", Switches: with(nextcloud, func(s *Switches) { s.Cavage = true })},
+	{Name: "nextcloud-30-", Switches: nextcloud},
+	{Name: "owncloud-10", Switches: with(nextcloud, func(s *Switches) { s.OwnerScheme = true })},
+	{Name: "ocis", Switches: Switches{
+		NotificationForm: ocm.NotifyGrantee, SaysFile: true, TakesNotifications: true, Hears: []string{ocm.ShareUnshared, ocm.ShareChangePermission}, NoMFA: true,
+	}},
 	{Name: "reva", Switches: Switches{NotificationForm: ocm.NotifyBoth, NoMFA: true}},
-	{Name: "opencloudmesh-go", Switches: Switches{ReadOnlyFiles: true, NoMFA: true}},
-	{Name: "seafile", Switches: Switches{ShareForm: ocm.FormBoth, NotificationForm: ocm.NotifyBoth}},
+	{Name: "opencloudmesh-go", Switches: Switches{
+		NotificationForm: ocm.NotifyBoth, Hears: []string{ocm.ShareAccepted, ocm.ShareDeclined, ocm.ShareUnshared}, ReadOnlyFiles: true, NoMFA: true,
+	}},
+	{Name: "seafile", Switches: Switches{ShareForm: ocm.FormBoth, NotificationForm: ocm.NotifyBoth, TakesNotifications: true, Hears: old}},
 	{Name: "ocm-1.2", Switches: Switches{NotificationForm: ocm.NotifyBoth}},
 	{Name: "ocm-1.1", Switches: Switches{NotificationForm: ocm.NotifyBoth}},
-	{Name: "ocm-1.0", Switches: Switches{ShareForm: ocm.FormBoth, NotificationForm: ocm.NotifyBoth}},
+	{Name: "ocm-1.0", Switches: Switches{ShareForm: ocm.FormBoth, NotificationForm: ocm.NotifyBoth, TakesNotifications: true, Hears: old}},
 }
 
 // Profiles lists the names of all profiles.
@@ -94,8 +122,8 @@ func ProfileOf(d *ocm.Discovery) Profile {
 	}
 	has := func(part string) bool { return strings.Contains(strings.ToLower(d.EndPoint), part) }
 	switch {
-	case protocol("seafile"):
-		return because("seafile", "offers the protocol seafile")
+	case has("/api/v2.1/ocm"), has("/ocm-via-webdav"):
+		return because("seafile", "endPoint of Seafile")
 	case has("federatedfilesharing"):
 		return because("owncloud-10", "endPoint of the app federatedfilesharing")
 	case provider == "opencloudmesh" || strings.Contains(provider, "opencloudmesh-go"):
@@ -108,7 +136,9 @@ func ProfileOf(d *ocm.Discovery) Profile {
 		return because("nextcloud-30-", "endPoint or provider of Nextcloud, without a key")
 	case strings.Contains(provider, "ocis") || strings.Contains(provider, "infinite scale"):
 		return because("ocis", "provider "+d.Provider)
-	case d.JWKSURI == "" && (protocol("webdav-receive") && d.ReceivesAbsoluteURI() || protocol("datatx")):
+	case provider == "opencloud", d.JWKSURI == "" && slices.Contains(d.Capabilities, "webdav-uri"):
+		return because("reva", "provider OpenCloud, or the capability webdav-uri")
+	case d.JWKSURI == "" && protocol("webdav-receive") && d.ReceivesAbsoluteURI():
 		return because("reva", "no jwksUri, webdav-receive with absolute uri")
 	case strings.HasPrefix(d.APIVersion, "1.5"):
 		return because("ocm-1.5", "apiVersion "+d.APIVersion)
