@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"slices"
 
 	"github.com/uptrace/bun"
 
@@ -255,8 +254,7 @@ func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (a
 	if err != nil {
 		return nil, delivery.Unknown(m.Peer, err)
 	}
-	deaf := !d.HasCapability(ocm.CapNotifications) && !profile.TakesNotifications
-	if deaf || profile.Hears != nil && !slices.Contains(profile.Hears, n.Type) {
+	if !profile.Reads(d, n.Type) {
 		// Nobody there would read it. An end is still in force, because
 		// access is refused; an acceptance shows when they look.
 		c.Log.Info("the peer takes no notifications", "peer", m.Peer, "type", n.Type, "share", m.OrderKey)
@@ -276,10 +274,7 @@ func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (a
 // speak writes a notification as its peer reads it. The secret of a share goes
 // back to its own peer alone.
 func (s *Service) speak(ctx context.Context, peer ocm.Host, profile client.Profile, n *ocm.Notification) error {
-	n.Form = profile.NotificationForm
-	if profile.SaysFile && n.ResourceType != "" {
-		n.ResourceType = ocm.ResourceFile
-	}
+	profile.AdaptNotification(n)
 	if n.Form == ocm.NotifyNew || n.ProviderID == "" {
 		return nil
 	}

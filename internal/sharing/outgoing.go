@@ -466,16 +466,15 @@ func (s *Service) notice(o *Outgoing, owner account.User, secret ocm.Secret, d *
 	if resource == ocm.ResourceFolder && !d.Accepts(ocm.ResourceFolder, o.ShareType, "webdav") {
 		resource = ocm.ResourceFile // older peers take folders under this name
 	}
-	scheme := ""
-	if profile.OwnerScheme {
-		scheme, _, _ = strings.Cut(s.Origin, "://")
-	}
-	return &ocm.NewShare{
-		OwnerScheme: scheme, ShareWith: with, Name: o.Name, Description: o.Message, ProviderID: o.ID,
+	share := &ocm.NewShare{
+		ShareWith: with, Name: o.Name, Description: o.Message, ProviderID: o.ID,
 		Owner: from, OwnerDisplayName: owner.DisplayName, Sender: from, SenderDisplayName: owner.DisplayName,
 		ShareType: o.ShareType, ResourceType: resource, Expiration: store.Time(o.ExpiresAt),
-		Protocol: ocm.Protocol{WebDAV: dav, Form: profile.ShareForm},
-	}, nil
+		Protocol: ocm.Protocol{WebDAV: dav},
+	}
+	scheme, _, _ := strings.Cut(s.Origin, "://")
+	profile.Adapt(share, scheme)
+	return share, nil
 }
 
 func (c shareCourier) Delivered(ctx context.Context, tx bun.Tx, m delivery.Message, receipt any) error {

@@ -153,3 +153,26 @@ func ProfileOf(d *ocm.Discovery) Profile {
 	}
 	return because("ocm-1.4", "apiVersion "+d.APIVersion)
 }
+
+// Adapt writes a share as the peer reads it; scheme is that of our own origin.
+func (p Profile) Adapt(n *ocm.NewShare, scheme string) {
+	n.Protocol.Form = p.ShareForm
+	if p.OwnerScheme {
+		n.OwnerScheme = scheme
+	}
+}
+
+// Reads reports whether a peer that says d of itself reads notifications of a
+// type.
+func (p Profile) Reads(d *ocm.Discovery, kind string) bool {
+	return (d.HasCapability(ocm.CapNotifications) || p.TakesNotifications) && (p.Hears == nil || slices.Contains(p.Hears, kind))
+}
+
+// AdaptNotification writes a notification as the peer reads it. The caller adds
+// the sharedSecret and the grantee that its form has.
+func (p Profile) AdaptNotification(n *ocm.Notification) {
+	n.Form = p.NotificationForm
+	if p.SaysFile && n.ResourceType != "" {
+		n.ResourceType = ocm.ResourceFile
+	}
+}
