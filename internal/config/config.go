@@ -88,6 +88,7 @@ type Federation struct {
 	AllowUnsigned     bool          `koanf:"allow_unsigned"`
 	ApproveKeys       bool          `koanf:"approve_keys"`
 	LegacyDiscovery   bool          `koanf:"legacy_discovery"`
+	LegacySignatures  bool          `koanf:"legacy_signatures"`
 	SignatureMaxAge   time.Duration `koanf:"signature_max_age"`
 	SignatureMaxAhead time.Duration `koanf:"signature_max_ahead"`
 	InviteLife        time.Duration `koanf:"invite_life"`

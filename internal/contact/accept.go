@@ -507,20 +507,16 @@ func (c inviteCourier) Deliver(ctx context.Context, m delivery.Message) (any, er
 	if err := json.Unmarshal(m.Payload, &msg); err != nil {
 		return nil, delivery.Permanently(err)
 	}
-	d, err := c.Peers.Discover(ctx, m.Peer)
+	to, err := c.Peers.Peer(ctx, m.Peer)
 	if err != nil {
 		return nil, delivery.Unknown(m.Peer, err)
 	}
-	if err := c.genuine(ctx, m.Peer, d); err != nil {
+	if err := c.genuine(ctx, m.Peer, to.Discovery); err != nil {
 		return nil, &delivery.Failure{Permanent: errors.Is(err, ErrPretends), Err: err}
 	}
-	profile, err := c.Peers.Profile(ctx, m.Peer)
-	if err != nil {
-		return nil, delivery.Unknown(m.Peer, err)
-	}
-	answer, err := c.Client.AcceptInvite(ctx, d, ocm.InviteAcceptance{
-		RecipientProvider: c.Self, Token: ocm.Secret(msg.Token), InviteParty: *party(user, a.Given), BothNames: profile.UserIdToo,
-	}, m.Peer)
+	answer, err := c.Client.AcceptInvite(ctx, to, ocm.InviteAcceptance{
+		RecipientProvider: c.Self, Token: ocm.Secret(msg.Token), InviteParty: *party(user, a.Given), BothNames: to.Profile.UserIdToo,
+	})
 	if err != nil {
 		return nil, delivery.Refused(m.Peer, err)
 	}

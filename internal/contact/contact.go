@@ -28,7 +28,7 @@ import (
 // Peers tells what other servers say of themselves.
 type Peers interface {
 	Discover(ctx context.Context, host ocm.Host) (*ocm.Discovery, error)
-	Profile(ctx context.Context, host ocm.Host) (client.Profile, error)
+	Peer(ctx context.Context, host ocm.Host) (client.Peer, error)
 }
 
 // Service keeps the address books and carries out invites.

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"net/http"
 	"time"
@@ -158,4 +159,32 @@ func (p *Peers) keyFailure(host ocm.Host, err error) error {
 		wait = pe.RetryAfter
 	}
 	return errUnreachable.RetryIn(max(wait, time.Second)).With(err)
+}
+
+// LegacyKey gives the key by which host signs as kid by draft-cavage: that of its
+// discovery document. A host that signs by RFC 9421 has none.
+func (p *Peers) LegacyKey(ctx context.Context, host ocm.Host, kid string) (crypto.PublicKey, error) {
+	d, err := p.Discover(ctx, host)
+	if err != nil {
+		return nil, p.keyFailure(host, err)
+	}
+	switch {
+	case d.HasCapability(ocm.CapHTTPSig) && d.JWKSURI != "":
+		return nil, errUnknown.Saying("%s signs by RFC 9421; the older form is not taken from it", host)
+	case d.PublicKey == nil || d.PublicKey.KeyID != kid:
+		return nil, errUnknown.Saying("%s publishes no key named %.200q", host, kid)
+	}
+	key, err := httpsig.ReadLegacyKey(d.PublicKey.PEM)
+	if err != nil {
+		return nil, ocm.NewError(http.StatusUnauthorized, ocm.CodeKeyUnacceptable, "the signer's key cannot be used").With(err)
+	}
+	return key, nil
+}
+
+// OnceSigned reports whether a host was seen with keys to sign with.
+func (p *Peers) OnceSigned(ctx context.Context, host ocm.Host) (bool, error) {
+	if p.opt.DB == nil {
+		return false, nil
+	}
+	return p.opt.DB.Read.NewSelect().Model((*peerKeyRow)(nil)).Where("host = ?", string(host)).Exists(ctx)
 }

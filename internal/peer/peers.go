@@ -169,14 +169,15 @@ func (p *Peers) lookUp(ctx context.Context, host ocm.Host, rec *record) error {
 	return nil
 }
 
-// Profile tells which family of servers a peer belongs to: as the operator set it,
-// or as its discovery document shows.
-func (p *Peers) Profile(ctx context.Context, host ocm.Host) (client.Profile, error) {
+// Peer tells what a peer says of itself and which family of servers it belongs
+// to: as the operator set it, or as its discovery document shows.
+func (p *Peers) Peer(ctx context.Context, host ocm.Host) (client.Peer, error) {
 	d, err := p.Discover(ctx, host)
 	if err != nil {
-		return client.Profile{}, err
+		return client.Peer{}, err
 	}
-	return p.profile(ctx, host, d)
+	profile, err := p.profile(ctx, host, d)
+	return client.Peer{Host: host, Discovery: d, Profile: profile}, err
 }
 
 func (p *Peers) profile(ctx context.Context, host ocm.Host, d *ocm.Discovery) (client.Profile, error) {

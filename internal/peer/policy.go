@@ -71,6 +71,9 @@ type Verdict struct {
 	MustExchange bool   // take only its shares of the code flow
 	MustInvite   bool   // take only shares of senders whom an invite made known
 	Profile      string // as the operator set it; "" to read it off the document
+	// UnsignedAgreed: a rule says that it need not sign, though it could or once
+	// did.
+	UnsignedAgreed bool
 }
 
 // Defaults is what holds where no rule says otherwise.
@@ -209,6 +212,7 @@ func (p *Policy) Decide(ctx context.Context, host ocm.Host) (Verdict, error) {
 		return v.Action != "" && sign != "" && exchange != "" && invite != "" && v.Profile != ""
 	})
 	v.MustSign, v.MustExchange, v.MustInvite = or(sign, d.MustSign), or(exchange, d.MustExchange), or(invite, d.MustInvite)
+	v.UnsignedAgreed = sign == No
 	if v.Action == "" {
 		v.Action, v.Because, err = p.byMode(ctx, host)
 	}

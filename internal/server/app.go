@@ -51,6 +51,7 @@ type Server struct {
 	log      *slog.Logger
 	now      func() time.Time
 	keys     *keyring
+	legacy   *httpsig.LegacySigner // nil: nothing is signed by draft-cavage
 	box      *seal.Box
 	verifier httpsig.Verifier
 	proxies  []netip.Prefix
@@ -95,12 +96,17 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	if s.keys, err = loadKeys(ctx, s.DB, box, s.Self, s.now); err != nil {
 		return nil, err
 	}
+	if conf.Federation.LegacySignatures {
+		if s.legacy, err = loadLegacyKey(ctx, s.DB, box, s.origin, s.now); err != nil {
+			return nil, err
+		}
+	}
 	s.Accounts = account.New(s.DB, s.now)
 	s.Homes = &home.Homes{
 		Dir: conf.StoragePath(), DB: s.DB, Accounts: s.Accounts, Now: s.now, Log: s.log,
 		Attached: &home.Attached{DB: s.DB, Now: s.now},
 	}
-	calls := &client.Client{Signer: s.keys.Current(), Self: s.Self, Plain: conf.Insecure}
+	calls := &client.Client{Signer: s.keys.Current(), Legacy: s.legacy, Self: s.Self, Plain: conf.Insecure}
 	f := conf.Federation
 	s.Directories = contact.NewDirectories(s.DB, calls, s.now, s.log, f.DirectoryRefresh, conf.Insecure)
 	s.Policy = peer.NewPolicy(s.DB, s.now, s.Self, peer.Defaults{

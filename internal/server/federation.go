@@ -43,6 +43,9 @@ func (s *Server) document(ctx context.Context) *ocm.Discovery {
 		TokenEndPoint:      s.origin + "/ocm/token",
 		InviteAcceptDialog: contact.DialogPath,
 	}
+	if s.legacy != nil {
+		d.PublicKey = &ocm.LegacyKey{KeyID: s.legacy.KeyID, PEM: s.legacy.PEM()}
+	}
 	return d
 }
 
@@ -233,8 +236,33 @@ func (s *Server) admit(ctx context.Context, claimed ocm.Host) (peer.Verdict, err
 	return v, nil
 }
 
-func (s *Server) verifySignature(r *http.Request, body []byte, claimed ocm.Host, v peer.Verdict) (httpsig.Info, error) {
-	info, err := s.verifier.Verify(r.Context(), r, s.target(r), body, func(ctx context.Context, kid string) (httpsig.Key, error) {
+// verifyLegacy verifies a signature by draft-cavage of a host that publishes a
+// key for that and has no other.
+func (s *Server) verifyLegacy(r *http.Request, body []byte, claimed ocm.Host) (httpsig.Info, error) {
+	kid := httpsig.LegacyKeyID(r)
+	if signer := keyHost(kid); signer != claimed {
+		return httpsig.Info{}, ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "signed by "+string(signer)+", but speaks for "+string(claimed))
+	}
+	key, err := s.Peers.LegacyKey(r.Context(), claimed, kid)
+	if err != nil {
+		return httpsig.Info{}, err
+	}
+	f := s.conf.Federation
+	legacy := httpsig.Legacy{MaxAge: f.SignatureMaxAge, MaxAhead: f.SignatureMaxAhead, Now: s.now}
+	if err := legacy.Verify(r, s.target(r), body, key); err != nil {
+		return httpsig.Info{}, err
+	}
+	return httpsig.Info{Signed: true, KeyID: kid, Value: r.Header.Get("Signature")}, nil
+}
+
+func (s *Server) verifySignature(r *http.Request, body []byte, claimed ocm.Host, v peer.Verdict) (info httpsig.Info, err error) {
+	if httpsig.HasLegacy(r) {
+		if info, err = s.verifyLegacy(r, body, claimed); err != nil {
+			return info, err
+		}
+		return info, s.from(r, claimed, info)
+	}
+	info, err = s.verifier.Verify(r.Context(), r, s.target(r), body, func(ctx context.Context, kid string) (httpsig.Key, error) {
 		key, err := s.Peers.Keys(ctx, claimed, kid)
 		if e, ok := errors.AsType[*ocm.Error](err); ok && e.Code == ocm.CodeKeyUnknown {
 			if signer := keyHost(kid); signer != "" && signer != claimed {
@@ -252,13 +280,18 @@ func (s *Server) verifySignature(r *http.Request, body []byte, claimed ocm.Host,
 			return info, err
 		}
 	}
+	return info, s.from(r, claimed, info)
+}
+
+// from notes who a request is from, and bounds how often they ask.
+func (s *Server) from(r *http.Request, claimed ocm.Host, info httpsig.Info) error {
 	q := requestOf(r)
 	q.peer = claimed
 	q.notes = append(q.notes, "signed", info.Signed)
 	if wait := s.byPeer.take(string(claimed)); wait > 0 {
-		return info, errTooMany.RetryIn(wait)
+		return errTooMany.RetryIn(wait)
 	}
-	return info, nil
+	return nil
 }
 
 func (s *Server) acceptUnsigned(ctx context.Context, claimed ocm.Host, v peer.Verdict) error {
@@ -276,6 +309,20 @@ func (s *Server) acceptUnsigned(ctx context.Context, claimed ocm.Host, v peer.Ve
 	}
 	if d.HasCapability(ocm.CapHTTPSig) {
 		return refused.Saying("%s signs its messages, but this one is not signed", claimed)
+	}
+	if v.UnsignedAgreed {
+		return nil
+	}
+	agree := "; to take unsigned messages from it: weft peer require " + string(claimed) + " --sign no"
+	if d.PublicKey != nil {
+		return refused.Saying("%s publishes a key to sign with, but this message is not signed%s", claimed, agree)
+	}
+	once, err := s.Peers.OnceSigned(ctx, claimed)
+	if err != nil {
+		return err
+	}
+	if once {
+		return refused.Saying("%s signed its messages and has stopped to%s", claimed, agree)
 	}
 	return nil
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -96,4 +99,36 @@ func rotateKey(ctx context.Context, db *store.DB, box *seal.Box, host ocm.Host, 
 		return err
 	})
 	return kid, err
+}
+
+const legacyKeyName = "legacy_key"
+
+// loadLegacyKey reads the RSA key for servers that verify by draft-cavage alone,
+// making it at the first start with the switch on.
+func loadLegacyKey(ctx context.Context, db *store.DB, box *seal.Box, origin string, now func() time.Time) (*httpsig.LegacySigner, error) {
+	var stored string
+	err := db.Read.NewSelect().Table("settings").Column("value").Where("name = ?", legacyKeyName).Scan(ctx, &stored)
+	if err != nil && !store.NotFound(err) {
+		return nil, err
+	}
+	signer := &httpsig.LegacySigner{KeyID: origin + "/ocm#signature", Now: now}
+	if stored == "" {
+		if signer.Key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+			return nil, err
+		}
+		sealed := box.Seal(x509.MarshalPKCS1PrivateKey(signer.Key), legacyKeyName)
+		_, err = db.Write.NewInsert().Table("settings").
+			Model(&map[string]any{"name": legacyKeyName, "value": base64.StdEncoding.EncodeToString(sealed)}).Exec(ctx)
+		return signer, err
+	}
+	sealed, err := base64.StdEncoding.DecodeString(stored)
+	if err != nil {
+		return nil, err
+	}
+	der, err := box.Open(sealed, legacyKeyName)
+	if err != nil {
+		return nil, fmt.Errorf("the key for older servers cannot be opened with this data directory's secret.key: %w", err)
+	}
+	signer.Key, err = x509.ParsePKCS1PrivateKey(der)
+	return signer, err
 }

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/weft-mesh/weft/internal/config"
 	"github.com/weft-mesh/weft/internal/weftest"
 	"github.com/weft-mesh/weft/ocm"
 	"github.com/weft-mesh/weft/ocm/client"
@@ -80,12 +79,12 @@ func (f *flows) sends(flow, outcome string)    { f.out.add(f.d.Name, "to them", 
 func (f *flows) receives(flow, outcome string) { f.out.add(f.d.Name, "to us", flow, outcome) }
 
 func (f *flows) run() {
-	f.alice = weftest.Start(f.t, func(c *config.Config) {}).Person("alice")
+	f.alice = weftest.Start(f.t).Person("alice")
 	f.sim = weftest.Simulate(f.t, f.d)
 	f.invites()
-	r, err := f.alice.Server.Peers.Profile(f.t.Context(), f.sim.Host)
-	if want := cmp.Or(f.d.Profile, f.d.Name); err != nil || r.Name != want {
-		f.t.Errorf("taken for %s (%s), %v", r.Name, r.Reason, err)
+	known, err := f.alice.Server.Peers.Peer(f.t.Context(), f.sim.Host)
+	if want := cmp.Or(f.d.Profile, f.d.Name); err != nil || known.Profile.Name != want {
+		f.t.Errorf("taken for %s (%s), %v", known.Profile.Name, known.Profile.Reason, err)
 	}
 	f.alice.Put("Reef/a.txt", "from Alice")
 	f.alice.Put("single.txt", "one file")

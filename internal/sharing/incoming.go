@@ -143,12 +143,12 @@ func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*o
 
 // seeThrough mends a uri that some servers build on our host in place of theirs.
 func (s *Service) seeThrough(ctx context.Context, from ocm.Host, n *ocm.NewShare) {
-	profile, err := s.Peers.Profile(ctx, from)
+	sender, err := s.Peers.Peer(ctx, from)
 	if err != nil || n.Protocol.WebDAV == nil {
 		return
 	}
 	dav := n.Protocol.WebDAV
-	if profile.RootOnly {
+	if sender.Profile.RootOnly {
 		dav.URI = "" // by the secret, at the sender's webdav path
 		return
 	}
@@ -373,7 +373,7 @@ func (s *Service) secret(in *Incoming) (ocm.Secret, error) {
 // createLocal makes the receiving side of a share between two people of this
 // server: the same inbox and the same rules, without a message.
 func (s *Service) createLocal(ctx context.Context, tx bun.Tx, owner account.User, o *Outgoing, secret ocm.Secret) error {
-	share, err := s.notice(o, owner, secret, &ocm.Discovery{}, client.Profile{})
+	share, err := s.notice(o, owner, secret, client.Peer{Host: s.Self, Discovery: &ocm.Discovery{}})
 	if err != nil {
 		return err
 	}

@@ -51,11 +51,10 @@ func (s *Service) Notify(ctx context.Context, from Origin, n *ocm.Notification) 
 	if from.Host == s.Self {
 		return ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "the message names this server as its sender")
 	}
-	profile, err := s.Peers.Profile(ctx, from.Host)
-	if err != nil { // known only while it can be asked; then it is a new server
-		profile = client.Profile{}
-	}
-	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+	// Known only while it can be asked; when not, it is taken for a new server.
+	known, _ := s.Peers.Peer(ctx, from.Host)
+	profile := known.Profile
+	err := s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if err := s.proven(ctx, tx, from, profile, n); err != nil {
 			return err
 		}
@@ -246,26 +245,22 @@ func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (a
 		return nil, delivery.Permanently(err)
 	}
 	n = *read
-	d, err := c.Peers.Discover(ctx, m.Peer)
+	to, err := c.Peers.Peer(ctx, m.Peer)
 	if err != nil {
 		return nil, delivery.Unknown(m.Peer, err)
 	}
-	profile, err := c.Peers.Profile(ctx, m.Peer)
-	if err != nil {
-		return nil, delivery.Unknown(m.Peer, err)
-	}
-	if !profile.Reads(d, n.Type) {
+	if !to.Profile.Reads(to.Discovery, n.Type) {
 		// Nobody there would read it. An end is still in force, because
 		// access is refused; an acceptance shows when they look.
 		c.Log.Info("the peer takes no notifications", "peer", m.Peer, "type", n.Type, "share", m.OrderKey)
 		return nil, nil
 	}
-	if err := c.speak(ctx, m.Peer, profile, &n); err != nil {
+	if err := c.speak(ctx, to, &n); err != nil {
 		return nil, err
 	}
-	err = c.Client.Notify(ctx, d, n)
+	err = c.Client.Notify(ctx, to, n)
 	if pe, ok := errors.AsType[*client.PeerError](err); ok && (n.Type == ocm.ShareUnshared || n.Type == ocm.ShareDeclined) &&
-		(pe.Status == http.StatusNotFound || pe.Status == http.StatusBadRequest && profile.UnknownIsBad) {
+		(pe.Status == http.StatusNotFound || pe.Status == http.StatusBadRequest && to.Profile.UnknownIsBad) {
 		return nil, nil // it is gone there, which is what we wanted
 	}
 	return nil, delivery.Refused(m.Peer, err)
@@ -273,13 +268,13 @@ func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (a
 
 // speak writes a notification as its peer reads it. The secret of a share goes
 // back to its own peer alone.
-func (s *Service) speak(ctx context.Context, peer ocm.Host, profile client.Profile, n *ocm.Notification) error {
-	profile.AdaptNotification(n)
+func (s *Service) speak(ctx context.Context, to client.Peer, n *ocm.Notification) error {
+	to.Profile.AdaptNotification(n)
 	if n.Form == ocm.NotifyNew || n.ProviderID == "" {
 		return nil
 	}
 	if ours(n.Type) { // what reaches us about our shares, we say about theirs
-		in, err := get[Incoming](ctx, s.DB.Read, "provider_id = ? AND peer_host = ?", n.ProviderID, string(peer))
+		in, err := get[Incoming](ctx, s.DB.Read, "provider_id = ? AND peer_host = ?", n.ProviderID, string(to.Host))
 		if errors.Is(err, ErrNoShare) {
 			return nil
 		}
@@ -288,7 +283,7 @@ func (s *Service) speak(ctx context.Context, peer ocm.Host, profile client.Profi
 		}
 		return err
 	}
-	o, err := get[Outgoing](ctx, s.DB.Read, "id = ? AND peer_host = ?", n.ProviderID, string(peer))
+	o, err := get[Outgoing](ctx, s.DB.Read, "id = ? AND peer_host = ?", n.ProviderID, string(to.Host))
 	if errors.Is(err, ErrNoShare) {
 		return nil
 	}

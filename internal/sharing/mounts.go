@@ -184,14 +184,14 @@ func (s *Service) credential(ctx context.Context, in Incoming) (ocm.Secret, time
 	if in.URI == "" { // OCM 1.0: Basic with the secret
 		return secret, time.Time{}, nil
 	}
-	d, err := s.Peers.Discover(ctx, peer)
+	from, err := s.Peers.Peer(ctx, peer)
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	if !in.MustExchange && (!d.HasCapability(ocm.CapExchangeToken) || d.TokenEndPoint == "") {
+	if !in.MustExchange && (!from.HasCapability(ocm.CapExchangeToken) || from.TokenEndPoint == "") {
 		return secret, time.Time{}, nil
 	}
-	answer, err := s.Client.Exchange(ctx, d, secret)
+	answer, err := s.Client.Exchange(ctx, from, secret)
 	if err == nil {
 		return answer.AccessToken, s.Now().Add(time.Duration(answer.ExpiresIn) * time.Second), nil
 	}

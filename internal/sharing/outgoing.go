@@ -387,19 +387,15 @@ func (c shareCourier) Deliver(ctx context.Context, m delivery.Message) (any, err
 	if err := json.Unmarshal(m.Payload, &msg); err != nil {
 		return nil, delivery.Permanently(err)
 	}
-	d, err := c.Peers.Discover(ctx, m.Peer)
+	to, err := c.Peers.Peer(ctx, m.Peer)
 	if err != nil {
 		return nil, delivery.Unknown(m.Peer, err)
 	}
-	profile, err := c.Peers.Profile(ctx, m.Peer)
-	if err != nil {
-		return nil, delivery.Unknown(m.Peer, err)
-	}
-	if err := c.suits(o, d, profile); err != nil {
+	if err := c.suits(o, to); err != nil {
 		return nil, delivery.Permanently(err)
 	}
-	exchange := d.HasCapability(ocm.CapExchangeToken) || d.HasCriterion(ocm.CriterionExchangeToken)
-	kept := profile.NotificationForm != ocm.NotifyNew
+	exchange := to.HasCapability(ocm.CapExchangeToken) || to.HasCriterion(ocm.CriterionExchangeToken)
+	kept := to.Profile.NotificationForm != ocm.NotifyNew
 	if exchange != o.MustExchange || kept != (len(o.Secret) > 0) {
 		// Before the call: the peer may come for a token before its answer
 		// reaches us.
@@ -415,11 +411,11 @@ func (c shareCourier) Deliver(ctx context.Context, m delivery.Message) (any, err
 	if err != nil {
 		return nil, err
 	}
-	share, err := c.notice(o, owner, ocm.Secret(msg.Secret), d, profile)
+	share, err := c.notice(o, owner, ocm.Secret(msg.Secret), to)
 	if err != nil {
 		return nil, delivery.Permanently(err)
 	}
-	answer, err := c.Client.Share(ctx, d, share)
+	answer, err := c.Client.Share(ctx, to, share)
 	if err != nil {
 		return nil, delivery.Refused(m.Peer, err)
 	}
@@ -427,17 +423,17 @@ func (c shareCourier) Deliver(ctx context.Context, m delivery.Message) (any, err
 }
 
 // suits reports why a peer cannot take a share, in the sender's words.
-func (s *Service) suits(o *Outgoing, d *ocm.Discovery, profile client.Profile) error {
+func (s *Service) suits(o *Outgoing, to client.Peer) error {
 	switch {
-	case profile.ReadOnlyFiles && (o.ResourceType != ocm.ResourceFile || o.ShareType != ocm.ShareTypeUser || o.Permissions != ocm.PermRead):
+	case to.Profile.ReadOnlyFiles && (o.ResourceType != ocm.ResourceFile || o.ShareType != ocm.ShareTypeUser || o.Permissions != ocm.PermRead):
 		return ocm.NewError(http.StatusBadGateway, "PEER_TAKES_FILES_ONLY", o.PeerHost+" takes single files to read by one person, and nothing else.")
-	case o.MustMFA && profile.NoMFA:
+	case o.MustMFA && to.Profile.NoMFA:
 		return ocm.NewError(http.StatusBadGateway, "PEER_WITHOUT_MFA", o.PeerHost+" cannot make sure of a second factor, which this share demands.")
-	case !d.Enabled:
+	case !to.Enabled:
 		return ocm.NewError(http.StatusBadGateway, "PEER_DISABLED", o.PeerHost+" has Open Cloud Mesh switched off.")
-	case o.MustMFA && !d.HasCapability(ocm.CapEnforceMFA):
+	case o.MustMFA && !to.HasCapability(ocm.CapEnforceMFA):
 		return ocm.NewError(http.StatusBadGateway, "PEER_WITHOUT_MFA", o.PeerHost+" cannot make sure of a second factor, which this share demands.")
-	case o.ShareType != ocm.ShareTypeUser && !d.Accepts(o.ResourceType, o.ShareType, "webdav") && !d.Accepts(ocm.ResourceFile, o.ShareType, "webdav"):
+	case o.ShareType != ocm.ShareTypeUser && !to.Accepts(o.ResourceType, o.ShareType, "webdav") && !to.Accepts(ocm.ResourceFile, o.ShareType, "webdav"):
 		return ocm.NewError(http.StatusBadGateway, "PEER_WITHOUT_GROUPS", o.PeerHost+" does not take shares with groups.")
 	}
 	return nil
@@ -445,15 +441,15 @@ func (s *Service) suits(o *Outgoing, d *ocm.Discovery, profile client.Profile) e
 
 func outgoingContext(id string) string { return "outgoing/" + id }
 
-// notice is the Share Creation Notification for a peer that says d of itself.
-func (s *Service) notice(o *Outgoing, owner account.User, secret ocm.Secret, d *ocm.Discovery, profile client.Profile) (*ocm.NewShare, error) {
+// notice is the Share Creation Notification for a peer.
+func (s *Service) notice(o *Outgoing, owner account.User, secret ocm.Secret, to client.Peer) (*ocm.NewShare, error) {
 	with, err := ocm.ReadAddress(o.ShareWith)
 	if err != nil {
 		return nil, err
 	}
 	from := ocm.Address{Identifier: cmp.Or(o.Sender, owner.Name), Host: s.Self}
 	dav := &ocm.WebDAV{URI: o.ID, SharedSecret: secret, Permissions: splitPerms(o.Permissions), Size: -1}
-	if d.ReceivesAbsoluteURI() {
+	if to.ReceivesAbsoluteURI() {
 		dav.URI = s.Origin + DAVPath + o.ID
 	}
 	if o.MustExchange {
@@ -463,7 +459,7 @@ func (s *Service) notice(o *Outgoing, owner account.User, secret ocm.Secret, d *
 		dav.Requirements = append(dav.Requirements, ocm.RequireMFA)
 	}
 	resource := o.ResourceType
-	if resource == ocm.ResourceFolder && !d.Accepts(ocm.ResourceFolder, o.ShareType, "webdav") {
+	if resource == ocm.ResourceFolder && !to.Accepts(ocm.ResourceFolder, o.ShareType, "webdav") {
 		resource = ocm.ResourceFile // older peers take folders under this name
 	}
 	share := &ocm.NewShare{
@@ -473,7 +469,7 @@ func (s *Service) notice(o *Outgoing, owner account.User, secret ocm.Secret, d *
 		Protocol: ocm.Protocol{WebDAV: dav},
 	}
 	scheme, _, _ := strings.Cut(s.Origin, "://")
-	profile.Adapt(share, scheme)
+	to.Profile.Adapt(share, scheme)
 	return share, nil
 }
 

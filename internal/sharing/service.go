@@ -26,7 +26,7 @@ import (
 // Peers tells what other servers say of themselves.
 type Peers interface {
 	Discover(ctx context.Context, host ocm.Host) (*ocm.Discovery, error)
-	Profile(ctx context.Context, host ocm.Host) (client.Profile, error)
+	Peer(ctx context.Context, host ocm.Host) (client.Peer, error)
 }
 
 // Files gives the files of the people of this server.

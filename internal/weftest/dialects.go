@@ -78,9 +78,10 @@ func Dialects() []Dialect {
 			Invites: true, InviteStatus: 400, NotifyForm: "old", Sends: basic, Hears: all, Unknown: 400,
 		},
 		nc("nextcloud-33+", nextcloudAt("1.1.2", m{
-			"provider": "Nextcloud 35.0.1", "publicKey": pem, "jwksUri": "", "capabilities": []string{"notifications", "shares", "http-sig", "invite-accepted"},
+			"provider": "Nextcloud 35.0.1", "jwksUri": "", "capabilities": []string{"notifications", "shares", "http-sig", "invite-accepted"},
 		}), func(d *Dialect) { invites(d); d.Signs = true }),
-		nc("nextcloud-31/32", nextcloudAt("1.1.0", m{"publicKey": pem, "capabilities": []string{"/invite-accepted", "/notifications", "/shares"}}), invites),
+		nc("nextcloud-31/32", nextcloudAt("1.1.0", m{"publicKey": pem, "capabilities": []string{"/invite-accepted", "/notifications", "/shares"}}),
+			func(d *Dialect) { invites(d); d.Cavage = true }),
 		nc("nextcloud-30-", nextcloud("1.0-proposal1"), nil),
 		nc("owncloud-10", func(origin, host string) map[string]any {
 			return m{

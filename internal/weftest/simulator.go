@@ -3,6 +3,8 @@ package weftest
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -32,6 +34,7 @@ type Dialect struct {
 	WebDAV   string // the path below which it serves shares
 
 	Signs       bool // RFC 9421, and demands it
+	Cavage      bool // signs by draft-cavage
 	Multi       bool // reads protocol.webdav; else name webdav and options.sharedSecret
 	OptionsBad  bool // takes filled options for a second, full protocol
 	Folders     bool // knows resourceType folder; else everything is a file
@@ -69,10 +72,13 @@ type Simulator struct {
 	Host    ocm.Host
 	User    string // its one person
 	signer  *httpsig.Signer
+	legacy  *httpsig.LegacySigner
 	dir     string
 
 	mu       sync.Mutex
 	n        int
+	verified int
+	silent   bool
 	invited  map[string]bool      // addresses it exchanged an invite with
 	tokens   map[string]bool      // open invites
 	used     map[string]string    // who accepted the others
@@ -103,6 +109,13 @@ func Simulate(t testing.TB, d Dialect) *Simulator {
 	s.URL = strings.Replace(s.URL, "127.0.0.1", "localhost", 1)
 	s.Host = ocm.Host(strings.TrimPrefix(s.URL, "http://"))
 	s.signer = newSigner(t, string(s.Host)+"#key1")
+	if d.Cavage {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.legacy = &httpsig.LegacySigner{KeyID: s.URL + "/ocm#signature", Key: key}
+	}
 	return s
 }
 
@@ -128,6 +141,9 @@ func (s *Simulator) Refusals() string {
 
 func (s *Simulator) serve(w http.ResponseWriter, r *http.Request) {
 	doc := s.Dialect.Document(s.URL, string(s.Host))
+	if s.legacy != nil {
+		doc["publicKey"] = map[string]string{"keyId": s.legacy.KeyID, "publicKeyPem": s.legacy.PEM()}
+	}
 	end, _ := url.Parse(doc["endPoint"].(string))
 	switch p := r.URL.Path; {
 	case p == "/.well-known/ocm" && doc["apiVersion"] == "1.0-proposal1": // before the well-known place
@@ -154,6 +170,7 @@ func (s *Simulator) serve(w http.ResponseWriter, r *http.Request) {
 // body reads a JSON message, and its signature where the family demands one.
 func (s *Simulator) body(w http.ResponseWriter, r *http.Request) (map[string]any, bool) {
 	b, _ := io.ReadAll(r.Body)
+	s.checkLegacy(r, b)
 	if s.Dialect.Signs && (r.Header.Get("Signature-Input") == "" || !strings.Contains(r.Header.Get("Signature-Input"), `tag="ocm"`)) {
 		s.refuse(w, 401, "the request is not signed")
 		return nil, false
@@ -258,6 +275,37 @@ func (s *Simulator) takeShare(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(201)
 	json.NewEncoder(w).Encode(map[string]any{"recipientDisplayName": "Albert Einstein", "recipientUserId": s.User})
+}
+
+// checkLegacy verifies a signature by draft-cavage with the key that its server
+// publishes.
+func (s *Simulator) checkLegacy(r *http.Request, body []byte) {
+	if !httpsig.HasLegacy(r) {
+		return
+	}
+	kid := httpsig.LegacyKeyID(r)
+	origin, _, _ := strings.Cut(kid, "/ocm#")
+	var d ocm.Discovery
+	s.fetch(origin+"/ocm-provider", &d)
+	if d.PublicKey == nil || d.PublicKey.KeyID != kid {
+		return
+	}
+	key, err := httpsig.ReadLegacyKey(d.PublicKey.PEM)
+	if err == nil && (httpsig.Legacy{}).Verify(r, s.URL+r.URL.Path, body, key) == nil {
+		s.mu.Lock()
+		s.verified++
+		s.mu.Unlock()
+	}
+}
+
+// StopSigning makes it leave off its signatures, and say nothing of it.
+func (s *Simulator) StopSigning() { s.silent = true }
+
+// Verified counts the messages it took with a good signature by draft-cavage.
+func (s *Simulator) Verified() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.verified
 }
 
 // Received finds a share by its providerId.
@@ -419,6 +467,11 @@ func (s *Simulator) post(to *Site, path string, m map[string]any) Answer {
 }
 
 func (s *Simulator) sign(r *http.Request, body []byte) {
+	if s.legacy != nil && !s.silent {
+		if err := s.legacy.Sign(r, body); err != nil {
+			s.T.Fatal(err)
+		}
+	}
 	if !s.Dialect.Signs {
 		return
 	}

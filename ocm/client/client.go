@@ -25,11 +25,22 @@ import (
 type Client struct {
 	HTTP   *http.Client    // nil: http.DefaultClient, which guards nothing
 	Signer *httpsig.Signer // signs what goes to peers with http-sig; nil: nothing is signed
-	Self   ocm.Host        // our own name, the client_id of token requests
-	Plain  bool            // peers may be reached by plain http
+	// Legacy signs what goes to peers whose profile is of draft-cavage; nil:
+	// nothing is signed so.
+	Legacy *httpsig.LegacySigner
+	Self   ocm.Host // our own name, the client_id of token requests
+	Plain  bool     // peers may be reached by plain http
 
 	mu      sync.Mutex
 	schemes map[ocm.Host]string // of peers found while Plain
+}
+
+// Peer is a server that is called: what it says of itself, and the family it
+// belongs to.
+type Peer struct {
+	Host ocm.Host
+	*ocm.Discovery
+	Profile Profile
 }
 
 // maxAnswer bounds, in bytes, what is read of an answer.
@@ -40,13 +51,13 @@ var errPlain = ocm.NewError(http.StatusBadGateway, "PEER_NOT_HTTPS", "the peer n
 
 // Share sends a Share Creation Notification (OCM 1.5, Share Creation
 // Notification). Failures are *PeerError.
-func (c *Client) Share(ctx context.Context, d *ocm.Discovery, s *ocm.NewShare) (*ocm.ShareAnswer, error) {
+func (c *Client) Share(ctx context.Context, to Peer, s *ocm.NewShare) (*ocm.ShareAnswer, error) {
 	const op = "share"
 	body, err := json.Marshal(s)
 	if err != nil {
 		return nil, fmt.Errorf("write the share: %w", err)
 	}
-	answer, err := c.post(ctx, op, d, d.URL("/shares"), "application/json", body)
+	answer, err := c.post(ctx, op, to, to.URL("/shares"), "application/json", body)
 	if err != nil {
 		return nil, err
 	}
@@ -60,30 +71,30 @@ func (c *Client) Share(ctx context.Context, d *ocm.Discovery, s *ocm.NewShare) (
 }
 
 // Notify sends a notification (OCM 1.5, Notifications). Failures are *PeerError.
-func (c *Client) Notify(ctx context.Context, d *ocm.Discovery, n ocm.Notification) error {
+func (c *Client) Notify(ctx context.Context, to Peer, n ocm.Notification) error {
 	body, err := json.Marshal(n)
 	if err != nil {
 		return fmt.Errorf("write the notification: %w", err)
 	}
-	_, err = c.post(ctx, "notify", d, d.URL("/notifications"), "application/json", body)
+	_, err = c.post(ctx, "notify", to, to.URL("/notifications"), "application/json", body)
 	return err
 }
 
 // Exchange asks for an access token in return for a sharedSecret (OCM 1.5, Code
 // Flow). Failures are *PeerError.
-func (c *Client) Exchange(ctx context.Context, d *ocm.Discovery, code ocm.Secret) (*ocm.TokenAnswer, error) {
+func (c *Client) Exchange(ctx context.Context, to Peer, code ocm.Secret) (*ocm.TokenAnswer, error) {
 	const op = "exchange token"
-	if d.TokenEndPoint == "" {
-		return nil, &PeerError{Op: op, Host: hostOf(d.EndPoint), Err: errors.New("the peer names no tokenEndPoint")}
+	if to.TokenEndPoint == "" {
+		return nil, &PeerError{Op: op, Host: to.Host, Err: errors.New("the peer names no tokenEndPoint")}
 	}
 	form := ocm.TokenRequest{GrantType: ocm.GrantAuthorizationCode, ClientID: c.Self, Code: code}.Form()
-	body, err := c.post(ctx, op, d, d.TokenEndPoint, "application/x-www-form-urlencoded", []byte(form))
+	body, err := c.post(ctx, op, to, to.TokenEndPoint, "application/x-www-form-urlencoded", []byte(form))
 	if err != nil {
 		return nil, err
 	}
 	answer, err := ocm.ReadTokenAnswer(body)
 	if err != nil {
-		return nil, &PeerError{Op: op, Host: hostOf(d.TokenEndPoint), Status: http.StatusOK, Err: err}
+		return nil, &PeerError{Op: op, Host: to.Host, Status: http.StatusOK, Err: err}
 	}
 	return answer, nil
 }
@@ -95,25 +106,25 @@ const OpAcceptInvite = "accept the invite of"
 // its invite, and gives the Invite Sender (OCM 1.5, Invite Flow). Failures are
 // *PeerError; one with a Status of 200 says that the answer cannot be read,
 // though the invite is accepted.
-func (c *Client) AcceptInvite(ctx context.Context, d *ocm.Discovery, a ocm.InviteAcceptance, provider ocm.Host) (*ocm.InviteParty, error) {
+func (c *Client) AcceptInvite(ctx context.Context, to Peer, a ocm.InviteAcceptance) (*ocm.InviteParty, error) {
 	const op = OpAcceptInvite
 	body, err := json.Marshal(a)
 	if err != nil {
 		return nil, fmt.Errorf("write the acceptance: %w", err)
 	}
-	answer, err := c.post(ctx, op, d, d.URL("/invite-accepted"), "application/json", body)
+	answer, err := c.post(ctx, op, to, to.URL("/invite-accepted"), "application/json", body)
 	if pe, ok := errors.AsType[*PeerError](err); ok && pe.Status == http.StatusConflict {
 		// opencloudmesh-go says so to the same person, with the answer.
-		if again, unread := ocm.ReadInviteParty(pe.body, provider); unread == nil {
+		if again, unread := ocm.ReadInviteParty(pe.body, to.Host); unread == nil {
 			return again, nil
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	party, err := ocm.ReadInviteParty(answer, provider)
+	party, err := ocm.ReadInviteParty(answer, to.Host)
 	if err != nil {
-		return nil, &PeerError{Op: op, Host: provider, Status: http.StatusOK, Err: err}
+		return nil, &PeerError{Op: op, Host: to.Host, Status: http.StatusOK, Err: err}
 	}
 	return party, nil
 }
@@ -132,18 +143,22 @@ func (c *Client) FetchKeys(ctx context.Context, uri string) ([]byte, error) {
 
 // post sends body, signed if the peer says that it verifies signatures, and
 // gives the answer's body if it is a success.
-func (c *Client) post(ctx context.Context, op string, d *ocm.Discovery, target, contentType string, body []byte) ([]byte, error) {
+func (c *Client) post(ctx context.Context, op string, to Peer, target, contentType string, body []byte) ([]byte, error) {
 	r, err := c.request(ctx, http.MethodPost, op, target, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	r.Header.Set("Content-Type", contentType)
-	if c.Signer != nil && d.HasCapability(ocm.CapHTTPSig) {
+	if c.Signer != nil && to.HasCapability(ocm.CapHTTPSig) {
 		// A token may be asked for twice in a second, and servers refuse a
 		// signature that they have seen.
 		signer := *c.Signer
 		signer.Nonce = rand.Text
 		if err := signer.Sign(r, body); err != nil {
+			return nil, fmt.Errorf("sign the message to %s: %w", r.URL.Host, err)
+		}
+	} else if c.Legacy != nil && to.Profile.Cavage {
+		if err := c.Legacy.Sign(r, body); err != nil {
 			return nil, fmt.Errorf("sign the message to %s: %w", r.URL.Host, err)
 		}
 	}

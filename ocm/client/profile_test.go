@@ -168,7 +168,7 @@ func outcome(t *testing.T, profile Profile, d *ocm.Discovery, v vector) (map[str
 		t.Fatal(err)
 	}
 	c := &Client{HTTP: &http.Client{Transport: answers{v.Status, body}}, Self: us.Host}
-	to := &ocm.Discovery{Enabled: true, EndPoint: "https://peer.example/ocm"}
+	to := Peer{Host: them.Host, Discovery: &ocm.Discovery{Enabled: true, EndPoint: "https://peer.example/ocm"}}
 	got := map[string]any{}
 	var err error
 	switch v.Kind {
@@ -179,7 +179,7 @@ func outcome(t *testing.T, profile Profile, d *ocm.Discovery, v vector) (map[str
 		}
 	case "invite-answer":
 		var party *ocm.InviteParty
-		if party, err = c.AcceptInvite(t.Context(), to, ocm.InviteAcceptance{RecipientProvider: us.Host, Token: "t"}, them.Host); err == nil {
+		if party, err = c.AcceptInvite(t.Context(), to, ocm.InviteAcceptance{RecipientProvider: us.Host, Token: "t"}); err == nil {
 			got["userID"] = party.UserID
 		}
 	default:
