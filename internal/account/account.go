@@ -264,9 +264,10 @@ func (a *Accounts) Groups(ctx context.Context) ([]Group, error) {
 	return groups, err
 }
 
-// RemoveGroup deletes a group; its members stay.
-func (a *Accounts) RemoveGroup(ctx context.Context, id string) error {
-	_, err := a.db.Write.NewDelete().Model((*Group)(nil)).Where("id = ?", id).Exec(ctx)
+// RemoveGroup deletes a group, in the caller's transaction; its members stay, and
+// its shares are the caller's to end first.
+func (a *Accounts) RemoveGroup(ctx context.Context, tx bun.IDB, id string) error {
+	_, err := tx.NewDelete().Model((*Group)(nil)).Where("id = ?", id).Exec(ctx)
 	return err
 }
 

@@ -123,6 +123,6 @@ func (c *groupRemoveCmd) Run(ctx context.Context, io IO) error {
 		if err != nil {
 			return err
 		}
-		return s.Accounts.RemoveGroup(ctx, g.ID)
+		return s.RemoveGroup(ctx, g)
 	})
 }

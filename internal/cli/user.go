@@ -205,7 +205,7 @@ func (c *userRemoveCmd) Run(ctx context.Context, io IO) error {
 				return errors.New("not removed")
 			}
 		}
-		if err := s.RemoveUser(ctx, u.ID); err != nil {
+		if err := s.RemoveUser(ctx, u); err != nil {
 			return err
 		}
 		fmt.Fprintln(io.Out, "Removed", u.Name)

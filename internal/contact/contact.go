@@ -420,6 +420,19 @@ func (s *Service) Given(ctx context.Context, userID, address string) (given stri
 	return given, err
 }
 
+// KnownAt lists by which identifier which servers know a person since an invite:
+// addresses made of the identifier and of the server that knows it.
+func (s *Service) KnownAt(ctx context.Context, tx bun.Tx, user account.User) ([]ocm.Address, error) {
+	var rows []Contact
+	err := tx.NewSelect().Model(&rows).Column("given", "peer_host").Where("user_id = ? AND invited AND gone_at = 0", user.ID).
+		Where("peer_host <> ?", string(s.Self)).Scan(ctx)
+	var out []ocm.Address
+	for _, c := range rows {
+		out = append(out, ocm.Address{Identifier: cmp.Or(c.Given, user.Name), Host: ocm.Host(c.PeerHost)})
+	}
+	return out, err
+}
+
 // pseudonym is an identifier that one server alone knows a person by.
 type pseudonym struct {
 	bun.BaseModel `bun:"table:pseudonyms"`

@@ -38,7 +38,7 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request, name string) error
 		header.Set("ETag", info.ETag)
 		header.Set("OC-ETag", info.ETag)
 	}
-	out := &download{w: w, rc: http.NewResponseController(w), stall: h.stall()}
+	out := &download{w: w, rc: http.NewResponseController(w), stall: h.stall(), watch: h.watch()}
 	defer out.rc.SetWriteDeadline(time.Time{})
 	if f, ok := file.(interface{ OSFile() *os.File }); ok {
 		// A plain file goes to the socket without passing through us.
@@ -78,6 +78,7 @@ type download struct {
 	w      http.ResponseWriter
 	rc     *http.ResponseController
 	stall  time.Duration
+	watch  watch
 	late   bool
 	status int // kept back; 0: none or sent
 	sent   bool
@@ -105,6 +106,9 @@ func (d *download) flushHeader() {
 }
 
 func (d *download) Write(b []byte) (int, error) {
+	if err := d.watch.look(); err != nil {
+		return 0, err
+	}
 	d.flushHeader()
 	d.rc.SetWriteDeadline(time.Now().Add(d.stall))
 	return d.w.Write(b)
@@ -121,6 +125,9 @@ func (d *download) ReadFrom(src io.Reader) (n int64, err error) {
 		limited = &io.LimitedReader{R: src, N: 1<<63 - 1}
 	}
 	for limited.N > 0 {
+		if err := d.watch.look(); err != nil {
+			return n, err
+		}
 		d.rc.SetWriteDeadline(time.Now().Add(d.stall))
 		piece := min(limited.N, pace)
 		m, err := io.CopyN(d.w, limited.R, piece)

@@ -45,6 +45,10 @@ type Handler struct {
 	MaxLock      time.Duration // longest and usual life of a lock; 0: DefaultMaxLock
 	StallTimeout time.Duration // how long a transfer may stand still; 0: DefaultStallTimeout
 
+	// Still is asked now and again while a file is transferred, and before an upload
+	// takes effect: an error ends the transfer. nil: nothing can change meanwhile.
+	Still func() error
+
 	Now     func() time.Time                             // nil: time.Now
 	OnError func(r *http.Request, status int, err error) // told of every refusal, with its cause, for the log
 	// Answer writes refusals in another form than WebDAV's; nil for WebDAV's.
@@ -180,6 +184,26 @@ func condition(r *http.Request) tree.Condition {
 		NoneMatch: strings.Join(r.Header.Values("If-None-Match"), ", "),
 	}
 }
+
+// watch asks a question again and again, though not more often than is needed.
+type watch struct {
+	ask  func() error
+	next time.Time
+}
+
+// stillEvery is how long a transfer goes on that should not.
+const stillEvery = time.Second
+
+func (w *watch) look() error {
+	now := time.Now()
+	if w.ask == nil || now.Before(w.next) {
+		return nil
+	}
+	w.next = now.Add(stillEvery)
+	return w.ask()
+}
+
+func (h *Handler) watch() watch { return watch{h.Still, time.Now().Add(stillEvery)} }
 
 func (h *Handler) now() time.Time {
 	if h.Now != nil {

@@ -155,17 +155,19 @@ func mtime(v string) (time.Time, error) {
 
 // body is the request's body with the stall timeout on it.
 func (h *Handler) body(w http.ResponseWriter, r *http.Request) *upload {
-	return &upload{body: r.Body, rc: http.NewResponseController(w), stall: h.stall()}
+	return &upload{body: r.Body, rc: http.NewResponseController(w), stall: h.stall(), watch: h.watch()}
 }
 
-// upload reads a request body that may be slow but not stand still. With recheck
-// set it looks at the locks once more before it lets the end through: a lock
-// taken while a long upload was under way keeps it from taking effect.
+// upload reads a request body that may be slow but not stand still. Before it lets
+// the end through it looks once more at the locks (recheck) and at what watch
+// asks: a lock taken while a long upload was under way keeps it from taking effect,
+// and so does a right that was withdrawn.
 type upload struct {
 	body    io.Reader
 	rc      *http.ResponseController
 	stall   time.Duration
 	until   time.Time // the deadline in force
+	watch   watch
 	recheck func() error
 	err     error
 }
@@ -182,14 +184,17 @@ func (u *upload) Read(b []byte) (int, error) {
 	}
 	n, err := u.body.Read(b)
 	if err == nil {
-		return n, nil
+		u.err = u.watch.look()
+		return n, u.err
 	}
 	// The server listens for the client hanging up once the body is read; a
 	// deadline left in force would look like that.
 	u.rc.SetReadDeadline(time.Time{})
-	if err == io.EOF && u.recheck != nil {
-		if locked := u.recheck(); locked != nil {
-			err = locked
+	for _, permitted := range []func() error{u.recheck, u.watch.ask} {
+		if err == io.EOF && permitted != nil {
+			if refused := permitted(); refused != nil {
+				err = refused
+			}
 		}
 	}
 	u.err = err

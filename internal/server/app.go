@@ -240,20 +240,33 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// RemoveUser ends a user's shares, tells their peers, and deletes the user with
-// all files.
-func (s *Server) RemoveUser(ctx context.Context, id string) error {
+// RemoveUser ends a user's shares, tells the servers that know the user, and
+// deletes the user with all files.
+func (s *Server) RemoveUser(ctx context.Context, user account.User) error {
 	err := s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := s.Sharing.UserRemoved(ctx, tx, id); err != nil {
+		if err := s.Sharing.UserRemoved(ctx, tx, user); err != nil {
 			return err
 		}
-		return s.Accounts.Remove(ctx, tx, id)
+		return s.Accounts.Remove(ctx, tx, user.ID)
 	})
 	if err != nil {
 		return err
 	}
 	s.Outbox.Wake()
-	return s.Homes.Remove(id)
+	return s.Homes.Remove(user.ID)
+}
+
+// RemoveGroup gives back what others share with a group, tells their servers, and
+// deletes the group; its members stay.
+func (s *Server) RemoveGroup(ctx context.Context, group account.Group) error {
+	err := s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if err := s.Sharing.GroupRemoved(ctx, tx, group); err != nil {
+			return err
+		}
+		return s.Accounts.RemoveGroup(ctx, tx, group.ID)
+	})
+	s.Outbox.Wake()
+	return err
 }
 
 // RemoveContact takes a contact out of someone's address book; with endShares

@@ -60,6 +60,8 @@ func (s *Server) shares(w http.ResponseWriter, r *http.Request) {
 	h.Tree, h.Name, h.Shared = grant.Tree, grant.Share.BaseName(), true
 	h.Space, h.Base = grant.Share.OwnerID, grant.Share.Path
 	h.Principal = grant.Share.ID
+	writes := r.Method == http.MethodPut
+	h.Still = func() error { return s.Sharing.Still(r.Context(), grant, writes) }
 	h.ServeHTTP(w, r)
 }
 

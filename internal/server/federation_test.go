@@ -374,7 +374,6 @@ func TestNotificationsAnswerByTheirRules(t *testing.T) {
 		{"signed by another than its senderDomain", stranger, note(peer, ocm.ShareAccepted, sent.ID), nil, 403, "SENDER_MISMATCH"},
 		{"unsigned", peer, note(peer, ocm.ShareAccepted, sent.ID), []func(*http.Request){weftest.Unsigned}, 401, "SIGNATURE_REQUIRED"},
 		{"of a type nobody knows", peer, note(peer, "SHARE_PAINTED", sent.ID), nil, 501, "NOTIFICATION_TYPE_NOT_SUPPORTED"},
-		{"of a type that is not served", peer, note(peer, ocm.ReshareUndo, sent.ID), nil, 501, "NOTIFICATION_TYPE_NOT_SUPPORTED"},
 		{"without a providerId", peer, note(peer, ocm.ShareAccepted, ""), nil, 400, "INVALID_PAYLOAD"},
 		{"of acceptance", peer, note(peer, ocm.ShareAccepted, sent.ID), nil, 201, ""},
 		{"of acceptance again", peer, note(peer, ocm.ShareAccepted, sent.ID), nil, 201, ""},

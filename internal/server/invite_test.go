@@ -611,7 +611,7 @@ func TestAFullAddressBookIsSaid(t *testing.T) {
 func TestInvitesOfARemovedUserEnd(t *testing.T) {
 	alice, bob := two(t)
 	i := alice.Invite()
-	if err := alice.Server.RemoveUser(t.Context(), alice.User.ID); err != nil {
+	if err := alice.Server.RemoveUser(t.Context(), alice.User); err != nil {
 		t.Fatal(err)
 	}
 	if a := bob.AcceptInvite(i.InviteString); a.State != "failed" {

@@ -151,6 +151,16 @@ func (s *Service) Open(ctx context.Context, id string, credential ocm.Secret) (*
 	return &Grant{Share: o, Tree: sharedTree(own, o)}, nil
 }
 
+// Still reports why what a grant gives must end, nil when it need not: the share
+// has ended, or for writes, has lost that right. Long transfers ask.
+func (s *Service) Still(ctx context.Context, g *Grant, writes bool) error {
+	o, err := s.live(ctx, g.Share.ID, "id = ?", g.Share.ID)
+	if err == nil && writes && !o.Rights().Has(tree.Write) {
+		return tree.ErrForbidden.Saying("The right to change this was withdrawn meanwhile.")
+	}
+	return err
+}
+
 func sharedTree(own tree.Tree, o *Outgoing) tree.Tree {
 	if o.ResourceType == ocm.ResourceFile {
 		return tree.Restrict(tree.SingleFile(own, o.Path), o.Rights())

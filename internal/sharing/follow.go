@@ -1,10 +1,13 @@
 package sharing
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"github.com/uptrace/bun"
 
+	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
 )
@@ -49,32 +52,77 @@ func (s *Service) Removed(ctx context.Context, tx bun.Tx, ownerID, name string) 
 // Committed wakes the outbox after the transaction of Removed.
 func (s *Service) Committed() { s.Outbox.Wake() }
 
-// UserRemoved ends all shares of a person who is about to be deleted, and gives
-// back those they received, so that every peer hears of it.
-func (s *Service) UserRemoved(ctx context.Context, tx bun.Tx, userID string) error {
+// UserRemoved ends all shares of a person who is about to be deleted, gives back
+// those they received, and tells every server that knows the person.
+func (s *Service) UserRemoved(ctx context.Context, tx bun.Tx, user account.User) error {
+	known, err := s.Contacts.KnownAt(ctx, tx, user)
+	if err != nil {
+		return err
+	}
 	var sent []Outgoing
-	err := tx.NewSelect().Model(&sent).Where("owner_id = ? AND state NOT IN (?)", userID, bun.List([]string{StateEnded, StateDeclined})).Scan(ctx)
+	err = tx.NewSelect().Model(&sent).Where("owner_id = ? AND state NOT IN (?)", user.ID, bun.List([]string{StateEnded, StateDeclined})).Scan(ctx)
 	if err != nil {
 		return err
 	}
 	for _, o := range sent {
+		if o.State != StatePending && o.State != StateFailed {
+			known = append(known, ocm.Address{Identifier: cmp.Or(o.Sender, user.Name), Host: ocm.Host(o.PeerHost)})
+		}
 		if err := s.end(ctx, tx, &o, "its owner was removed"); err != nil {
 			return err
 		}
 	}
 	var received []Incoming
 	err = tx.NewSelect().Model(&received).Where("group_id = '' AND ended_at = 0").
-		Where("id IN (SELECT share_id FROM incoming_members WHERE user_id = ? AND state IN (?))", userID, bun.List([]string{MemberPending, MemberAccepted})).Scan(ctx)
+		Where("id IN (SELECT share_id FROM incoming_members WHERE user_id = ? AND state IN (?))", user.ID, bun.List([]string{MemberPending, MemberAccepted})).Scan(ctx)
 	if err != nil {
 		return err
 	}
 	for _, in := range received {
-		if err := s.endIncoming(ctx, tx, &in, "its recipient was removed"); err != nil {
+		if with, err := ocm.ReadAddress(in.ShareWith); err == nil {
+			known = append(known, ocm.Address{Identifier: with.Identifier, Host: ocm.Host(in.PeerHost)})
+		}
+		if err := s.giveUp(ctx, tx, &in, "its recipient was removed"); err != nil {
 			return err
 		}
-		if err := s.answer(ctx, tx, &in, ocm.ShareDeclined); err != nil {
+	}
+	slices.SortFunc(known, func(a, b ocm.Address) int { return cmp.Compare(a.String(), b.String()) })
+	for _, at := range slices.Compact(known) {
+		if err := s.TellRemoved(ctx, tx, at.Host, at.Identifier); err != nil {
+			return err
+		}
+	}
+	// People of this server have them in their address books too.
+	return s.TellRemoved(ctx, tx, s.Self, user.Name)
+}
+
+// GroupRemoved gives back what a group that is about to be deleted received, and
+// tells the servers it came from.
+func (s *Service) GroupRemoved(ctx context.Context, tx bun.Tx, group account.Group) error {
+	var received []Incoming
+	if err := tx.NewSelect().Model(&received).Where("group_id = ? AND ended_at = 0", group.ID).Scan(ctx); err != nil {
+		return err
+	}
+	hosts := map[string]bool{}
+	for _, in := range received {
+		hosts[in.PeerHost] = true
+		if err := s.giveUp(ctx, tx, &in, "the group was removed"); err != nil {
+			return err
+		}
+	}
+	for host := range hosts {
+		err := s.tell(ctx, tx, ocm.Host(host), ocm.Notification{Type: ocm.GroupRemoved, ShareType: ocm.ShareTypeGroup, GroupID: group.Name})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// giveUp ends a received share for all its recipients, and tells its sender.
+func (s *Service) giveUp(ctx context.Context, tx bun.Tx, in *Incoming, reason string) error {
+	if err := s.endIncoming(ctx, tx, in, reason); err != nil {
+		return err
+	}
+	return s.answer(ctx, tx, in, ocm.ShareDeclined)
 }

@@ -25,6 +25,12 @@ func (s *Service) tell(ctx context.Context, tx bun.Tx, peer ocm.Host, n ocm.Noti
 	if peer == s.Self {
 		return s.apply(ctx, tx, s.Self, &n)
 	}
+	// Now, because the share may be gone when the message leaves: its owner too
+	// can be removed.
+	if err := s.attach(ctx, tx, peer, &n); err != nil {
+		return err
+	}
+	n.Form = ocm.NotifyGrantee // the outbox is sealed
 	payload, err := json.Marshal(n)
 	if err != nil {
 		return err
@@ -189,10 +195,27 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 		return err
 
 	case ocm.UserRemoved:
-		// Address books say so; what the person shares ends by its own messages.
-		return s.Contacts.Gone(ctx, tx, ocm.Address{Identifier: n.UserID, Host: peer})
+		// Address books say so. What the person shares ends by its own messages;
+		// what is shared with the person is for its owner to end.
+		who := ocm.Address{Identifier: n.UserID, Host: peer}
+		if err := s.recipientGone(ctx, tx, ocm.ShareTypeUser, who, "the recipient is no longer there"); err != nil {
+			return err
+		}
+		return s.Contacts.Gone(ctx, tx, who)
+
+	case ocm.GroupRemoved:
+		return s.recipientGone(ctx, tx, ocm.ShareTypeGroup, ocm.Address{Identifier: n.GroupID, Host: peer}, "the group is no longer there")
 	}
 	return ocm.NewError(http.StatusNotImplemented, ocm.CodeNotificationUnknown, "this server does not handle "+n.Type)
+}
+
+// recipientGone lets the owners of shares know that nobody can open them any
+// more.
+func (s *Service) recipientGone(ctx context.Context, tx bun.Tx, shareType string, who ocm.Address, reason string) error {
+	_, err := tx.NewUpdate().Model((*Outgoing)(nil)).Set("state_reason = ?", reason).Set("updated_at = ?", s.Now().UnixMilli()).
+		Where("share_with = ? AND share_type = ?", who.String(), shareType).
+		Where("state IN (?)", bun.List([]string{StatePending, StateDelivered, StateAccepted})).Exec(ctx)
+	return err
 }
 
 func (s *Service) endIncoming(ctx context.Context, tx bun.Tx, in *Incoming, reason string) error {
@@ -255,8 +278,11 @@ func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (a
 		c.Log.Info("the peer takes no notifications", "peer", m.Peer, "type", n.Type, "share", m.OrderKey)
 		return nil, nil
 	}
-	if err := c.speak(ctx, to, &n); err != nil {
-		return nil, err
+	to.Profile.AdaptNotification(&n)
+	if n.SharedSecret == "" { // given out since the message was written
+		if err := c.attach(ctx, c.DB.Read, m.Peer, &n); err != nil {
+			return nil, err
+		}
 	}
 	err = c.Client.Notify(ctx, to, n)
 	if pe, ok := errors.AsType[*client.PeerError](err); ok && (n.Type == ocm.ShareUnshared || n.Type == ocm.ShareDeclined) &&
@@ -266,29 +292,22 @@ func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (a
 	return nil, delivery.Refused(m.Peer, err)
 }
 
-// speak writes a notification as its peer reads it. The secret of a share goes
-// back to its own peer alone.
-func (s *Service) speak(ctx context.Context, to client.Peer, n *ocm.Notification) error {
-	to.Profile.AdaptNotification(n)
-	if n.Form == ocm.NotifyNew || n.ProviderID == "" {
+// attach adds to a notification what older forms carry: the secret of its share,
+// which goes back to its own peer alone, and the recipient.
+func (s *Service) attach(ctx context.Context, db bun.IDB, peer ocm.Host, n *ocm.Notification) error {
+	if n.ProviderID == "" {
 		return nil
 	}
 	if ours(n.Type) { // what reaches us about our shares, we say about theirs
-		in, err := get[Incoming](ctx, s.DB.Read, "provider_id = ? AND peer_host = ?", n.ProviderID, string(to.Host))
-		if errors.Is(err, ErrNoShare) {
-			return nil
-		}
+		in, err := get[Incoming](ctx, db, "provider_id = ? AND peer_host = ?", n.ProviderID, string(peer))
 		if err == nil {
 			n.SharedSecret, err = s.secret(in)
 		}
-		return err
+		return unless(err, ErrNoShare)
 	}
-	o, err := get[Outgoing](ctx, s.DB.Read, "id = ? AND peer_host = ?", n.ProviderID, string(to.Host))
-	if errors.Is(err, ErrNoShare) {
-		return nil
-	}
+	o, err := get[Outgoing](ctx, db, "id = ? AND peer_host = ?", n.ProviderID, string(peer))
 	if err != nil {
-		return err
+		return unless(err, ErrNoShare)
 	}
 	n.Grantee = o.ShareWith
 	if len(o.Secret) == 0 {
@@ -296,6 +315,14 @@ func (s *Service) speak(ctx context.Context, to client.Peer, n *ocm.Notification
 	}
 	secret, err := s.Box.Open(o.Secret, outgoingContext(o.ID))
 	n.SharedSecret = ocm.Secret(secret)
+	return err
+}
+
+// unless is err, but for the one that does not matter.
+func unless(err, harmless error) error {
+	if errors.Is(err, harmless) {
+		return nil
+	}
 	return err
 }
 

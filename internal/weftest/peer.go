@@ -108,6 +108,18 @@ func (p *Peer) Post(to *Site, path, contentType, body string, change ...func(r *
 	return Send(p.T, req)
 }
 
+// Token exchanges the secret of a share it received for an access token.
+func (p *Peer) Token(from *Site, share *ocm.NewShare) (string, error) {
+	p.T.Helper()
+	form := ocm.TokenRequest{GrantType: ocm.GrantAuthorizationCode, ClientID: p.Host, Code: share.Protocol.WebDAV.SharedSecret}.Form()
+	a := p.Post(from, "/ocm/token", "application/x-www-form-urlencoded", form)
+	answer, err := ocm.ReadTokenAnswer([]byte(a.Body))
+	if err != nil {
+		return "", err
+	}
+	return answer.AccessToken.Reveal(), nil
+}
+
 // Unsigned takes the signature off.
 func Unsigned(r *http.Request) {
 	r.Header.Del("Signature")
