@@ -51,12 +51,13 @@ type Notification struct {
 	GroupID      string   // identifier at the senderDomain; GROUP_REMOVED only
 
 	// ShareWith is who is to receive a share: the third party of
-	// REQUEST_RESHARE, the asking person of REQUEST_SHARE.
+	// REQUEST_RESHARE and of what ends it, the asking person of REQUEST_SHARE.
 	ShareWith Address
 	Owner     Address // who is asked; REQUEST_SHARE only
 	ShareID   string  // names the resource, opaque or a URL; REQUEST_SHARE only
 
 	Form         NotificationForm
+	SenderID     string // of the share at the asking server; REQUEST_RESHARE before 1.5
 	SharedSecret Secret // of the share, by which servers without signatures know each other
 	Grantee      string // oCIS: the recipient, as its invite named them
 }
@@ -85,6 +86,8 @@ type innerWire struct {
 	SharedSecret string          `json:"sharedSecret,omitempty"`
 	Grantee      string          `json:"grantee,omitempty"`
 	ShareWith    string          `json:"shareWith,omitempty"`
+	SenderID     string          `json:"senderId,omitempty"`
+	ShareType    string          `json:"shareType,omitempty"`
 	Protocol     *permissionWire `json:"protocol,omitempty"`
 }
 
@@ -112,6 +115,44 @@ type permissionWire struct {
 	} `json:"webdav"`
 }
 
+// NotificationAnswer is what an answer to a notification may say. OCM 1.5 has
+// nothing in it; servers before tell of the share that REQUEST_RESHARE made.
+type NotificationAnswer struct {
+	ProviderID string // of the new share
+	Token      Secret // what proves to the peer that it may be withdrawn
+}
+
+// MarshalJSON writes the members that servers before 1.5 look for.
+func (a NotificationAnswer) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		ProviderID string `json:"providerId,omitempty"`
+		Token      string `json:"token,omitempty"`
+		Secret     string `json:"sharedSecret,omitempty"`
+	}{a.ProviderID, a.Token.Reveal(), a.Token.Reveal()})
+}
+
+// ReadNotificationAnswer reads an answer; one that cannot be read says nothing,
+// because success is the status.
+func ReadNotificationAnswer(b []byte) *NotificationAnswer {
+	m, err := object(b)
+	if err != nil {
+		return &NotificationAnswer{}
+	}
+	var faults []FieldError
+	r := reader{m, "", &faults}
+	a := &NotificationAnswer{Token: Secret(r.text("token", maxSecret))}
+	if a.Token == "" {
+		a.Token = Secret(r.text("sharedSecret", maxSecret))
+	}
+	if r.has("providerId") {
+		a.ProviderID = readProviderID(r)
+	}
+	if len(faults) > 0 {
+		return &NotificationAnswer{}
+	}
+	return a
+}
+
 // MarshalJSON writes the form of OCM 1.5, and with it what Form says. The key is
 // `file` for folders too. With Form other than NotifyNew it writes out the
 // sharedSecret, which goes to the share's own peer alone.
@@ -137,6 +178,9 @@ func (n Notification) MarshalJSON() ([]byte, error) {
 	}
 	if n.Form != NotifyNew && n.ProviderID != "" {
 		w.ProviderID, in.SharedSecret, in.ShareWith = n.ProviderID, n.SharedSecret.Reveal(), file.ShareWith
+	}
+	if n.Form != NotifyNew && n.Type == RequestReshare {
+		in.SenderID, in.ShareType = n.SenderID, ShareTypeUser
 	}
 	if n.Form == NotifyGrantee && n.ProviderID != "" {
 		in.Grantee = n.Grantee
@@ -204,6 +248,10 @@ func ReadNotification(b []byte) (*Notification, error) {
 		readRequest(n, file)
 	case RequestReshare, ReshareUndo:
 		readReshare(n, inner, file)
+	case ShareDeclined: // of a request to include someone
+		if file.has("shareWith") {
+			n.ShareWith = readParty(file, "shareWith")
+		}
 	}
 	switch {
 	case !file.has("providerId") && r.has("providerId"):
@@ -258,6 +306,9 @@ func readReshare(n *Notification, inner, file reader) {
 	}
 	if file.has("permissions") {
 		n.Permissions = readPermissions(file)
+	}
+	if n.Type == RequestReshare {
+		n.SenderID = inner.text("senderId", maxProviderID)
 	}
 }
 

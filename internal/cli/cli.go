@@ -63,6 +63,13 @@ type commands struct {
 	Report  reportCmd  `cmd:"" group:"People" help:"Tell the operator of a share that should not have come."`
 	Unshare unshareCmd `cmd:"" group:"People" help:"End a share you sent."`
 	Resend  resendCmd  `cmd:"" group:"People" help:"Try to deliver a failed share again."`
+
+	Request  requestCmd  `cmd:"" group:"People" help:"Ask someone for a share."`
+	Requests requestsCmd `cmd:"" group:"People" help:"List what you asked of others, and what they ask of you."`
+	Grant    grantCmd    `cmd:"" group:"People" help:"Share what someone asks for."`
+	Refuse   refuseCmd   `cmd:"" group:"People" help:"Say no to a request."`
+	Reshare  reshareCmd  `cmd:"" group:"People" help:"Ask the owner of a share to include someone else."`
+	Withdraw withdrawCmd `cmd:"" group:"People" help:"Take back a request of yours."`
 }
 
 const description = `Weft shares files and folders with people on any other Open Cloud Mesh server.

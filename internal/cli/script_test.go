@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -59,8 +60,24 @@ func TestScripts(t *testing.T) {
 			"gone":     gone,
 			"code":     code,
 			"take":     take,
-			"refused":  refused,
+
+			"eventually": eventually,
+			"refused":    refused,
 		},
+	})
+}
+
+// eventually runs a command until it prints what fits a regular expression.
+func eventually(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile("(?m)" + args[0])
+	poll(ts, strings.Join(args[1:], " ")+" says "+args[0], func() error {
+		if err := ts.Exec(args[1], args[2:]...); err != nil {
+			return err
+		}
+		if out := ts.ReadFile("stdout"); !want.MatchString(out) {
+			return errors.New("it says: " + out)
+		}
+		return nil
 	})
 }
 

@@ -103,11 +103,10 @@ func (s *session) findReceived(ctx context.Context, given string) (string, error
 }
 
 type shareCmd struct {
-	Path       string `arg:"" help:"The file or folder to share."`
-	With       string `required:"" help:"Who to share with: name@server, the name of someone on your server, or of one of your contacts." placeholder:"ADDRESS"`
-	Group      bool   `help:"The address is a group's."`
-	Write      bool   `help:"Allow changes."`
-	Reshare    bool   `help:"Allow passing it on."`
+	Path  string `arg:"" help:"The file or folder to share."`
+	With  string `required:"" help:"Who to share with: name@server, the name of someone on your server, or of one of your contacts." placeholder:"ADDRESS"`
+	Group bool   `help:"The address is a group's."`
+	rights
 	Expires    string `help:"When the share ends: 2027-01-31, or 30d, or 12h." placeholder:"DATE"`
 	RequireMFA bool   `name:"require-mfa" help:"Demand a second factor of whoever opens it."`
 	Message    string `help:"A word to the recipient." placeholder:"TEXT"`
@@ -127,14 +126,7 @@ func (c *shareCmd) Run(ctx context.Context, io IO) error {
 		return err
 	}
 	in := map[string]any{"path": c.Path, "with": c.With, "group": c.Group, "requireMfa": c.RequireMFA, "message": c.Message}
-	permissions := []string{"read"}
-	if c.Write {
-		permissions = append(permissions, "write")
-	}
-	if c.Reshare {
-		permissions = append(permissions, "share")
-	}
-	in["permissions"] = permissions
+	in["permissions"] = c.permissions()
 	if c.Expires != "" {
 		t, err := parseExpiry(c.Expires, time.Now())
 		if err != nil {

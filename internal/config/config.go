@@ -95,6 +95,9 @@ type Federation struct {
 	Pseudonyms        bool          `koanf:"pseudonyms"`
 	DirectoryRefresh  time.Duration `koanf:"directory_refresh"`
 	ExplainFor        time.Duration `koanf:"explain_for"`
+	Requests          string        `koanf:"requests"`
+	Reshares          string        `koanf:"reshares"`
+	RequestLife       time.Duration `koanf:"request_life"`
 }
 
 // Delivery is how hard the outbox tries.
@@ -117,6 +120,7 @@ func Default() *Config {
 			Mode: "open", AllowUnsigned: true, LegacyDiscovery: true,
 			SignatureMaxAge: 5 * time.Minute, SignatureMaxAhead: 30 * time.Second,
 			InviteLife: 30 * 24 * time.Hour, DirectoryRefresh: time.Hour, ExplainFor: 7 * 24 * time.Hour,
+			Requests: "contacts", Reshares: "auto", RequestLife: 30 * 24 * time.Hour,
 		},
 		Delivery: Delivery{FirstRetry: 2 * time.Second, MaxRetry: 4 * time.Hour, GiveUpAfter: 72 * time.Hour},
 	}
@@ -282,14 +286,24 @@ func (c *Config) Check() error {
 		"limits.header_timeout": c.Limits.HeaderTimeout, "limits.stall_timeout": c.Limits.StallTimeout,
 		"federation.signature_max_age": c.Federation.SignatureMaxAge, "delivery.first_retry": c.Delivery.FirstRetry,
 		"delivery.max_retry": c.Delivery.MaxRetry, "delivery.give_up_after": c.Delivery.GiveUpAfter,
-		"federation.invite_life": c.Federation.InviteLife, "federation.directory_refresh": c.Federation.DirectoryRefresh,
+		"federation.invite_life": c.Federation.InviteLife, "federation.request_life": c.Federation.RequestLife, "federation.directory_refresh": c.Federation.DirectoryRefresh,
 	} {
 		if d <= 0 {
 			return fmt.Errorf("%s in %s must be longer than nothing, such as \"30s\"", key, at)
 		}
 	}
-	if !slices.Contains([]string{"open", "allowlist", "directory"}, c.Federation.Mode) {
-		return fmt.Errorf("federation.mode = %q in %s must be open, allowlist or directory", c.Federation.Mode, at)
+	f := c.Federation
+	for _, choice := range []struct {
+		key, is string
+		of      []string
+	}{
+		{"mode", f.Mode, []string{"open", "allowlist", "directory"}},
+		{"requests", f.Requests, []string{"contacts", "everyone", "nobody"}},
+		{"reshares", f.Reshares, []string{"auto", "ask", "no"}},
+	} {
+		if !slices.Contains(choice.of, choice.is) {
+			return fmt.Errorf("federation.%s = %q in %s must be one of: %s", choice.key, choice.is, at, strings.Join(choice.of, ", "))
+		}
 	}
 	if c.Limits.MaxBody < 16<<10 {
 		return fmt.Errorf("limits.max_body in %s must be at least 16384 bytes", at)

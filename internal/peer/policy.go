@@ -74,6 +74,7 @@ type Verdict struct {
 	// UnsignedAgreed: a rule says that it need not sign, though it could or once
 	// did.
 	UnsignedAgreed bool
+	Named          bool // a rule or a directory names it, not the mode alone
 }
 
 // Defaults is what holds where no rule says otherwise.
@@ -196,7 +197,7 @@ func (p *Policy) Decide(ctx context.Context, host ocm.Host) (Verdict, error) {
 	var sign, exchange, invite string
 	set.match(host, func(r *Rule) bool {
 		if v.Action == "" && r.Action != "" {
-			v.Action, v.Because = r.Action, "rule "+r.Pattern
+			v.Action, v.Because, v.Named = r.Action, "rule "+r.Pattern, r.Pattern != "*"
 			if r.Note != "" {
 				v.Because += " (" + r.Note + ")"
 			}
@@ -215,6 +216,7 @@ func (p *Policy) Decide(ctx context.Context, host ocm.Host) (Verdict, error) {
 	v.UnsignedAgreed = sign == No
 	if v.Action == "" {
 		v.Action, v.Because, err = p.byMode(ctx, host)
+		v.Named = p.Defaults.Mode == ModeDirectory && v.Action == Allow
 	}
 	return v, err
 }

@@ -26,6 +26,7 @@ func (s *Server) newAPI() http.Handler {
 	s.apiSession(api)
 	s.apiFiles(api)
 	s.apiShares(api)
+	s.apiRequests(api)
 	s.apiInvites(api)
 	s.apiContacts(api)
 	s.apiPeers(api)

@@ -131,6 +131,7 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 		Files: s.Homes, Box: box, Now: s.now, Log: s.log, Self: s.Self, Origin: s.origin,
 		Key: s.keys.Private(), KeyID: s.keys.Current().KID,
 		Contacts: s.Contacts, Policy: s.Policy, Quarantine: f.Quarantine, AllowPlain: conf.Insecure,
+		Requests: f.Requests, Reshares: f.Reshares, RequestLife: f.RequestLife,
 	}
 	s.Sharing.Start()
 	s.Homes.Followers = []home.Follower{s.Sharing}

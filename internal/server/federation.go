@@ -132,11 +132,24 @@ func (s *Server) notify(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	explain.Note(r.Context(), "message", "%s about %s", n.Type, cmp.Or(n.ProviderID, n.UserID, n.GroupID, n.ShareID))
-	if err := s.Sharing.Notify(r.Context(), from, n); err != nil {
+	s.notified(w, r, from, n)
+}
+
+// requestShare is POST /ocm/request-share of OCM 1.4: a REQUEST_SHARE.
+func (s *Server) requestShare(w http.ResponseWriter, r *http.Request) {
+	n, from, ok := message(s, w, r, ocm.ReadShareRequest, func(n *ocm.Notification) ocm.Host { return n.SenderDomain })
+	if ok {
+		s.notified(w, r, from, n)
+	}
+}
+
+func (s *Server) notified(w http.ResponseWriter, r *http.Request, from sharing.Origin, n *ocm.Notification) {
+	answer, err := s.Sharing.Notify(r.Context(), from, n)
+	if err != nil {
 		s.refusePeer(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusCreated, struct{}{})
+	writeJSON(w, http.StatusCreated, answer)
 }
 
 // inviteAccepted is POST /ocm/invite-accepted (OCM 1.5, Invite Flow).

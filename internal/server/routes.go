@@ -38,6 +38,7 @@ var routes = []route{
 	{"GET", "/ocm/jwks", public, func(s *Server) http.HandlerFunc { return s.jwks }},
 	{"POST", "/ocm/shares", peers, func(s *Server) http.HandlerFunc { return s.createShare }},
 	{"POST", "/ocm/notifications", peers, func(s *Server) http.HandlerFunc { return s.notify }},
+	{"POST", "/ocm/request-share", peers, func(s *Server) http.HandlerFunc { return s.requestShare }},
 	{"POST", "/ocm/invite-accepted", peers, func(s *Server) http.HandlerFunc { return s.inviteAccepted }},
 	{"POST", "/ocm/token", peers, func(s *Server) http.HandlerFunc { return s.token }},
 	{"GET", "/ocm/directory", public, func(s *Server) http.HandlerFunc { return s.publishedDirectory }},

@@ -113,14 +113,26 @@ func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*o
 	if err != nil {
 		return nil, err
 	}
-	trusted, err := s.sift(ctx, from, in, members)
+	request, err := s.wanted(ctx, in, members)
+	if err != nil {
+		return nil, err
+	}
+	trusted, err := s.sift(ctx, from, in, members, request != nil)
 	if err != nil {
 		return nil, err
 	}
 	fresh := false
 	err = s.DB.Batch(ctx, func(ctx context.Context, tx bun.Tx) (err error) {
-		if fresh, err = insertIncoming(ctx, tx, in, members); err != nil || !fresh || !trusted {
+		if fresh, err = insertIncoming(ctx, tx, in, members); err != nil || !fresh {
 			return err
+		}
+		if request != nil {
+			if err := s.turnRequest(ctx, tx, request.ID, request.State, RequestGranted, ""); err != nil {
+				return err
+			}
+		}
+		if !trusted {
+			return nil
 		}
 		return s.accept(ctx, tx, members[0].UserID, in)
 	})
@@ -163,8 +175,9 @@ func (s *Service) seeThrough(ctx context.Context, from ocm.Host, n *ocm.NewShare
 }
 
 // sift applies what the recipients' address books and the operator say of the
-// sender: refusal, quarantine, or acceptance without asking.
-func (s *Service) sift(ctx context.Context, from Origin, in *Incoming, members []Member) (trusted bool, err error) {
+// sender: refusal, quarantine, or acceptance without asking. A share that was
+// asked for does not come from a stranger.
+func (s *Service) sift(ctx context.Context, from Origin, in *Incoming, members []Member, wanted bool) (trusted bool, err error) {
 	ids := make([]string, len(members))
 	for i, m := range members {
 		ids[i] = m.UserID
@@ -198,7 +211,7 @@ func (s *Service) sift(ctx context.Context, from Origin, in *Incoming, members [
 	switch {
 	case v.Action == peer.Limit:
 		in.Quarantine = "the operator limits the sender's server"
-	case s.Quarantine && known == 0 && !local:
+	case s.Quarantine && known == 0 && !local && !wanted:
 		in.Quarantine = "the sender is in nobody's address book"
 	}
 	return from.Signed && in.GroupID == "" && in.Quarantine == "" && len(members) == 1 && standings[members[0].UserID].Trusted, nil
@@ -385,9 +398,18 @@ func (s *Service) createLocal(ctx context.Context, tx bun.Tx, owner account.User
 	if o.ShareType == ocm.ShareTypeGroup {
 		members = slices.DeleteFunc(members, func(m Member) bool { return m.UserID == owner.ID })
 	}
-	trusted, err := s.sift(ctx, Origin{Host: s.Self, Verdict: peer.Verdict{Action: peer.Allow}, Signed: true}, in, members)
+	trusted, err := s.sift(ctx, Origin{Host: s.Self, Verdict: peer.Verdict{Action: peer.Allow}, Signed: true}, in, members, false)
 	if err != nil {
 		return err
+	}
+	request, err := s.wanted(ctx, in, members)
+	if err != nil {
+		return err
+	}
+	if request != nil {
+		if err := s.turnRequest(ctx, tx, request.ID, request.State, RequestGranted, ""); err != nil {
+			return err
+		}
 	}
 	if _, err := insertIncoming(ctx, tx, in, members); err != nil {
 		return err

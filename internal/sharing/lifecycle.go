@@ -50,22 +50,33 @@ func (s *Service) TellRemoved(ctx context.Context, tx bun.Tx, peer ocm.Host, ide
 // Notify applies a notification from peer (OCM 1.5, Notifications). A share
 // answers only to its own peer: a providerId of another host is not found,
 // whatever the signature. Repetitions change nothing.
-func (s *Service) Notify(ctx context.Context, from Origin, n *ocm.Notification) error {
+func (s *Service) Notify(ctx context.Context, from Origin, n *ocm.Notification) (*ocm.NotificationAnswer, error) {
 	if n.SenderDomain != from.Host {
-		return ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "the signer is not the senderDomain")
+		return nil, ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "the signer is not the senderDomain")
 	}
 	if from.Host == s.Self {
-		return ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "the message names this server as its sender")
+		return nil, ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "the message names this server as its sender")
 	}
 	// Known only while it can be asked; when not, it is taken for a new server.
 	known, _ := s.Peers.Peer(ctx, from.Host)
 	profile := known.Profile
+	if n.Type == ocm.RequestShare || n.Type == ocm.RequestReshare {
+		answer, err := s.put(ctx, from, profile, n)
+		return answer, unknownFor(profile, err)
+	}
 	err := s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if err := s.proven(ctx, tx, from, profile, n); err != nil {
 			return err
 		}
 		return s.apply(ctx, tx, from.Host, n)
 	})
+	s.Outbox.Wake()
+	return &ocm.NotificationAnswer{}, unknownFor(profile, err)
+}
+
+// unknownFor is the answer about a share that is not there as a peer understands
+// it.
+func unknownFor(profile client.Profile, err error) error {
 	if e, ok := errors.AsType[*ocm.Error](err); ok && e.Code == ocm.CodeShareNotFound && profile.UnknownIsBad {
 		bad := *e
 		bad.Status = http.StatusBadRequest
@@ -85,7 +96,7 @@ func (s *Service) proven(ctx context.Context, db bun.IDB, from Origin, profile c
 	}
 	var right bool
 	if ours(n.Type) {
-		o, err := get[Outgoing](ctx, db, "id = ? AND peer_host = ?", n.ProviderID, string(from.Host))
+		o, err := s.about(ctx, db, from.Host, n)
 		if err != nil {
 			return err
 		}
@@ -105,6 +116,15 @@ func (s *Service) proven(ctx context.Context, db bun.IDB, from Origin, profile c
 		return errSecret
 	}
 	return nil
+}
+
+// about finds the share that a notification to its sender is about.
+func (s *Service) about(ctx context.Context, db bun.IDB, from ocm.Host, n *ocm.Notification) (*Outgoing, error) {
+	if n.Type == ocm.ReshareUndo {
+		parent, _, err := s.reshared(ctx, db, from, n)
+		return parent, err
+	}
+	return get[Outgoing](ctx, db, "id = ? AND peer_host = ?", n.ProviderID, string(from))
 }
 
 // ours reports whether notifications of a type that reach us are about shares we
@@ -127,6 +147,9 @@ func (s *Service) Identify(ctx context.Context, n *ocm.Notification) error {
 		o, err := get[Outgoing](ctx, s.DB.Read, "id = ?", n.ProviderID)
 		if errors.Is(err, ErrNoShare) {
 			return n.SenderOf("")
+		}
+		if err == nil && n.Type == ocm.ReshareUndo && o.Parent != "" { // by who asked for it
+			o, err = get[Outgoing](ctx, s.DB.Read, "id = ?", o.Parent)
 		}
 		if err != nil {
 			return err
@@ -169,6 +192,9 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 
 	case ocm.ShareDeclined:
 		o, err := get[Outgoing](ctx, tx, "id = ? AND peer_host = ?", n.ProviderID, string(peer))
+		if errors.Is(err, ErrNoShare) || n.ShareWith != (ocm.Address{}) {
+			return s.refusedRequest(ctx, tx, peer, n)
+		}
 		if err != nil || o.State == StateEnded || o.State == StateDeclined {
 			return err
 		}
@@ -193,6 +219,9 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 		in.Permissions = joinPerms(n.Permissions)
 		_, err = tx.NewUpdate().Model(in).Column("permissions").WherePK().Exec(ctx)
 		return err
+
+	case ocm.ReshareUndo:
+		return s.undo(ctx, tx, peer, n)
 
 	case ocm.UserRemoved:
 		// Address books say so. What the person shares ends by its own messages;
@@ -251,6 +280,9 @@ func (s *Service) Sweep(ctx context.Context) error {
 				return err
 			}
 		}
+		if err := s.sweepRequests(ctx, tx); err != nil {
+			return err
+		}
 		_, err = tx.NewDelete().Table("seen_signatures").Where("expires_at <= ?", now).Exec(ctx)
 		return err
 	})
@@ -284,7 +316,7 @@ func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (a
 			return nil, err
 		}
 	}
-	err = c.Client.Notify(ctx, to, n)
+	_, err = c.Client.Notify(ctx, to, n)
 	if pe, ok := errors.AsType[*client.PeerError](err); ok && (n.Type == ocm.ShareUnshared || n.Type == ocm.ShareDeclined) &&
 		(pe.Status == http.StatusNotFound || pe.Status == http.StatusBadRequest && to.Profile.UnknownIsBad) {
 		return nil, nil // it is gone there, which is what we wanted

@@ -57,6 +57,8 @@ type Outgoing struct {
 	StateReason   string
 	RecipientName string
 	Sender        string // the identifier the owner goes by there; "" for the name
+	Parent        string // the share in whose right this one was asked for
+	NeedsExchange bool   // only for servers with the code flow
 	CreatedAt     int64
 	UpdatedAt     int64
 }
@@ -99,11 +101,16 @@ func (s *Service) Create(ctx context.Context, owner account.User, n NewOutgoing)
 	if err != nil {
 		return nil, err
 	}
+	return o, s.launch(ctx, owner, o)
+}
+
+// launch records a share and queues its delivery.
+func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing) error {
 	secret := seal.Token(32)
 	o.SecretHash = seal.HashHex(secret)
 	payload, err := json.Marshal(shareMessage{secret.Reveal()})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		same, err := tx.NewSelect().Model((*Outgoing)(nil)).
@@ -125,11 +132,8 @@ func (s *Service) Create(ctx context.Context, owner account.User, n NewOutgoing)
 			Peer: ocm.Host(o.PeerHost), OrderKey: o.ID, Kind: kindShare, Payload: payload,
 		})
 	})
-	if err != nil {
-		return nil, err
-	}
 	s.Outbox.Wake()
-	return o, nil
+	return err
 }
 
 // draft checks what a person asks for against the files and the address.
@@ -179,15 +183,10 @@ func (s *Service) draft(ctx context.Context, owner account.User, n NewOutgoing) 
 	if len(n.Permissions) == 0 {
 		n.Permissions = []string{ocm.PermRead}
 	}
-	for _, p := range n.Permissions {
-		if p != ocm.PermRead && p != ocm.PermWrite && p != ocm.PermShare {
-			return nil, ocm.Invalid("permissions", "must be read, write or share")
-		}
+	if err := checkPermissions(n.Permissions); err != nil {
+		return nil, err
 	}
-	if !slices.Contains(n.Permissions, ocm.PermRead) {
-		return nil, ocm.Invalid("permissions", "must hold read: a share nobody can read is of no use")
-	}
-	if len(n.Message) > 4096 {
+	if len(n.Message) > maxMessage {
 		return nil, ocm.Invalid("message", "is longer than 4096 bytes")
 	}
 	resource := ocm.ResourceFile
@@ -200,6 +199,19 @@ func (s *Service) draft(ctx context.Context, owner account.User, n NewOutgoing) 
 		Permissions: joinPerms(n.Permissions), MustMFA: n.RequireMFA, ExpiresAt: store.Millis(n.ExpiresAt),
 		State: StatePending, Sender: given, Secret: []byte{}, CreatedAt: now.UnixMilli(), UpdatedAt: now.UnixMilli(),
 	}, nil
+}
+
+// checkPermissions checks what a person allows, or asks for.
+func checkPermissions(permissions []string) error {
+	for _, p := range permissions {
+		if p != ocm.PermRead && p != ocm.PermWrite && p != ocm.PermShare {
+			return ocm.Invalid("permissions", "must be read, write or share")
+		}
+	}
+	if !slices.Contains(permissions, ocm.PermRead) {
+		return ocm.Invalid("permissions", "must hold read: a share nobody can read is of no use")
+	}
+	return nil
 }
 
 // recipient reads what a person typed: for groups, a name without "@" is one of
@@ -316,13 +328,8 @@ func (s *Service) setState(ctx context.Context, tx bun.IDB, o *Outgoing, state, 
 
 // ChangePermissions gives a share other rights, at once here, and tells the peer.
 func (s *Service) ChangePermissions(ctx context.Context, ownerID, id string, permissions []string) (*Outgoing, error) {
-	if !slices.Contains(permissions, ocm.PermRead) {
-		return nil, ocm.Invalid("permissions", "must hold read; to withdraw all rights, end the share")
-	}
-	for _, p := range permissions {
-		if p != ocm.PermRead && p != ocm.PermWrite && p != ocm.PermShare {
-			return nil, ocm.Invalid("permissions", "must be read, write or share")
-		}
+	if err := checkPermissions(permissions); err != nil {
+		return nil, err
 	}
 	var out *Outgoing
 	err := s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
@@ -429,6 +436,8 @@ func (s *Service) suits(o *Outgoing, to client.Peer) error {
 		return ocm.NewError(http.StatusBadGateway, "PEER_TAKES_FILES_ONLY", o.PeerHost+" takes single files to read by one person, and nothing else.")
 	case o.MustMFA && to.Profile.NoMFA:
 		return ocm.NewError(http.StatusBadGateway, "PEER_WITHOUT_MFA", o.PeerHost+" cannot make sure of a second factor, which this share demands.")
+	case o.NeedsExchange && !to.HasCapability(ocm.CapExchangeToken):
+		return ocm.NewError(http.StatusBadGateway, "PEER_WITHOUT_EXCHANGE", o.PeerHost+" does not know the code flow, which the share it was asked by demands.")
 	case !to.Enabled:
 		return ocm.NewError(http.StatusBadGateway, "PEER_DISABLED", o.PeerHost+" has Open Cloud Mesh switched off.")
 	case o.MustMFA && !to.HasCapability(ocm.CapEnforceMFA):

@@ -57,6 +57,10 @@ type Service struct {
 	AllowPlain bool          // http and private addresses are fine: tests and the demo
 	TokenTTL   time.Duration // of access tokens; default 5 min
 
+	Requests    string        // who may ask our people for shares: FromContacts …
+	Reshares    string        // what becomes of requests to include someone: ReshareAuto …
+	RequestLife time.Duration // after which a request without an answer is given up
+
 	remotes remotes
 }
 
@@ -68,6 +72,7 @@ func (s *Service) Start() {
 	}
 	s.Outbox.Register(kindShare, shareCourier{s})
 	s.Outbox.Register(kindNotification, notificationCourier{s})
+	s.Outbox.Register(kindRequest, requestCourier{s})
 }
 
 // Run ends expired shares until ctx ends.
@@ -94,7 +99,7 @@ var (
 	ErrToSelf      = ocm.NewError(http.StatusBadRequest, "SHARE_TO_SELF", "That is your own address: the files are already yours.")
 	ErrDuplicate   = ocm.NewError(http.StatusConflict, "SHARE_EXISTS", "This is already shared with that address. End that share first (weft unshare), or change its rights.")
 	ErrShareHome   = ocm.NewError(http.StatusBadRequest, "SHARE_HOME", "Your whole home cannot be shared. Choose a folder or a file in it.")
-	ErrNotShared   = ocm.NewError(http.StatusForbidden, "RESHARE_FORBIDDEN", "This came from someone else's server. Only its owner can share it; ask them to include the person.")
+	ErrNotShared   = ocm.NewError(http.StatusForbidden, "RESHARE_FORBIDDEN", "This came from someone else. Only its owner can share it: ask them to include the person (weft reshare).")
 	ErrExpiresPast = ocm.NewError(http.StatusBadRequest, "EXPIRES_IN_PAST", "The end of the share lies in the past. Give a later date.")
 )
 

@@ -71,13 +71,16 @@ func (c *Client) Share(ctx context.Context, to Peer, s *ocm.NewShare) (*ocm.Shar
 }
 
 // Notify sends a notification (OCM 1.5, Notifications). Failures are *PeerError.
-func (c *Client) Notify(ctx context.Context, to Peer, n ocm.Notification) error {
+func (c *Client) Notify(ctx context.Context, to Peer, n ocm.Notification) (*ocm.NotificationAnswer, error) {
 	body, err := json.Marshal(n)
 	if err != nil {
-		return fmt.Errorf("write the notification: %w", err)
+		return nil, fmt.Errorf("write the notification: %w", err)
 	}
-	_, err = c.post(ctx, "notify", to, to.URL("/notifications"), "application/json", body)
-	return err
+	answer, err := c.post(ctx, "notify", to, to.URL("/notifications"), "application/json", body)
+	if err != nil {
+		return nil, err
+	}
+	return ocm.ReadNotificationAnswer(answer), nil
 }
 
 // Exchange asks for an access token in return for a sharedSecret (OCM 1.5, Code
