@@ -41,6 +41,7 @@ type commands struct {
 
 	Peer      peerCmd      `cmd:"" group:"Operators" help:"See the servers met, and decide whom to deal with."`
 	Directory directoryCmd `cmd:"" group:"Operators" help:"Join a federation by its directory, or publish one."`
+	Wire      wireCmd      `cmd:"" group:"Operators" help:"See what went over the wire to and from other servers."`
 	Explain   explainCmd   `cmd:"" group:"Operators" help:"Tell how a request was decided, and by which rule."`
 
 	Login    loginCmd    `cmd:"" group:"People" help:"Sign in to a server, for the commands below."`

@@ -392,6 +392,15 @@ func parseSize(s string) (int64, error) {
 	return 0, usagef("%q is not a size; write it like 10GiB, or none", s)
 }
 
+// clock is a time to the second, for lists of what happens close together.
+func clock(rfc string) string {
+	t, err := time.Parse(time.RFC3339, rfc)
+	if err != nil {
+		return "-"
+	}
+	return t.Local().Format("01-02 15:04:05")
+}
+
 // local writes a time of the API in the user's zone.
 func local(rfc string) string {
 	t, err := time.Parse(time.RFC3339, rfc)

@@ -269,6 +269,10 @@ func (c ruleArgs) set(ctx context.Context, io IO, change func(*peer.Rule)) error
 		if c.Note != "" {
 			r.Note = c.Note
 		}
+		if r.Empty() && r.CreatedAt != 0 {
+			fmt.Fprintln(io.Out, "The rule decides nothing any more, and is gone.")
+			return s.Policy.Unset(ctx, r.Pattern)
+		}
 		if r, err = s.Policy.Set(ctx, r); err != nil {
 			return err
 		}
@@ -282,7 +286,7 @@ func ruleLine(r peer.Rule) string {
 	if r.Action != "" {
 		parts = append(parts, string(r.Action))
 	}
-	for _, o := range []struct{ name, is string }{{"must-sign", r.MustSign}, {"must-exchange", r.MustExchange}, {"must-invite", r.MustInvite}, {"as", r.Profile}} {
+	for _, o := range []struct{ name, is string }{{"must-sign", r.MustSign}, {"must-exchange", r.MustExchange}, {"must-invite", r.MustInvite}, {"as", r.Profile}, {"wire", r.Wire}} {
 		if o.is != "" {
 			parts = append(parts, o.name+" "+o.is)
 		}
@@ -382,7 +386,7 @@ func (c *peerRulesCmd) Run(ctx context.Context, io IO) error {
 
 type peerImportCmd struct {
 	where
-	File    string `arg:"" help:"CSV with a first line of host,action,must_sign,must_exchange,must_invite,profile,note; - reads standard input."`
+	File    string `arg:"" help:"CSV with a first line of host,action,must_sign,must_exchange,must_invite,profile,wire,note; - reads standard input."`
 	Replace bool   `help:"Remove the rules that are not in the file."`
 	Yes     bool   `short:"y" help:"Do not ask."`
 }

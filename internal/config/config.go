@@ -95,6 +95,8 @@ type Federation struct {
 	Pseudonyms        bool          `koanf:"pseudonyms"`
 	DirectoryRefresh  time.Duration `koanf:"directory_refresh"`
 	ExplainFor        time.Duration `koanf:"explain_for"`
+	Wire              bool          `koanf:"wire"`
+	WireFor           time.Duration `koanf:"wire_for"`
 	Requests          string        `koanf:"requests"`
 	Reshares          string        `koanf:"reshares"`
 	RequestLife       time.Duration `koanf:"request_life"`
@@ -120,7 +122,7 @@ func Default() *Config {
 			Mode: "open", AllowUnsigned: true, LegacyDiscovery: true,
 			SignatureMaxAge: 5 * time.Minute, SignatureMaxAhead: 30 * time.Second,
 			InviteLife: 30 * 24 * time.Hour, DirectoryRefresh: time.Hour, ExplainFor: 7 * 24 * time.Hour,
-			Requests: "contacts", Reshares: "auto", RequestLife: 30 * 24 * time.Hour,
+			Wire: true, WireFor: 24 * time.Hour, Requests: "contacts", Reshares: "auto", RequestLife: 30 * 24 * time.Hour,
 		},
 		Delivery: Delivery{FirstRetry: 2 * time.Second, MaxRetry: 4 * time.Hour, GiveUpAfter: 72 * time.Hour},
 	}

@@ -50,6 +50,8 @@ var keys = []setting{
 	{"federation.pseudonyms", "Give every contact by invite an address of its own for the person here, so that\nservers cannot tell by it whom else they know."},
 	{"federation.directory_refresh", "How often the directories of `weft directory` are read."},
 	{"federation.explain_for", "How long `weft explain` can say how a request was decided. 0s keeps nothing."},
+	{"federation.wire", "Keep what goes over the wire to and from other servers, with secrets masked, for\n`weft wire`; for one server: `weft wire keep`."},
+	{"federation.wire_for", "For how long; 0s keeps nothing."},
 	{"federation.requests", "Who may ask people here for a share: contacts (their own, and servers that a rule of\n`weft peer` or a directory names), everyone, or nobody."},
 	{"federation.reshares", "When someone with the right to pass a share on asks to include another: auto (the\nright is the owner's consent), ask (the owner), or no."},
 	{"federation.request_life", "After how long a request without an answer is given up."},

@@ -104,81 +104,37 @@ type row struct {
 
 // Keeper writes decisions behind the requests, many in one commit.
 type Keeper struct {
-	DB   *store.DB
-	Now  func() time.Time
-	Log  *slog.Logger
-	Keep time.Duration // how long; 0 keeps none
-
-	once  sync.Once
-	queue chan Decision
+	db     *store.DB
+	behind *store.Behind[row]
+	keep   time.Duration
 }
 
-const (
-	maxQueue = 4096
-	maxKept  = 200_000 // whatever the age: a flood must not fill the disk
-	maxGroup = 256
-)
+// maxKept is how many decisions are kept at most.
+const maxKept = 200_000
 
-func (k *Keeper) open() chan Decision {
-	k.once.Do(func() { k.queue = make(chan Decision, maxQueue) })
-	return k.queue
-}
-
-// Put keeps a decision. It never waits: when more come than can be written, some
-// are left out, and the log says so.
-func (k *Keeper) Put(d Decision) {
-	if k.Keep <= 0 {
-		return
+// NewKeeper keeps decisions for a time; 0 keeps none.
+func NewKeeper(db *store.DB, now func() time.Time, log *slog.Logger, keep time.Duration) *Keeper {
+	k := &Keeper{db: db, keep: keep}
+	k.behind = &store.Behind[row]{
+		What: "decisions", Log: log,
+		Write: func(ctx context.Context, rows []row) error {
+			_, err := db.Write.NewInsert().Model(&rows).On("CONFLICT DO NOTHING").Exec(ctx)
+			return err
+		},
+		Sweep: func(ctx context.Context) error { return db.SweepOld(ctx, "decisions", now().Add(-keep), maxKept) },
 	}
-	select {
-	case k.open() <- d:
-	default:
-		k.Log.Warn("a decision is not kept: too many at once", "request", d.Request)
+	return k
+}
+
+// Put keeps a decision. It never waits.
+func (k *Keeper) Put(d Decision) {
+	if k.keep > 0 {
+		k.behind.Put(rowOf(d))
 	}
 }
 
 // Run writes until ctx ends and all that was put is written.
-func (k *Keeper) Run(ctx context.Context) error {
-	queue := k.open()
-	sweep := time.NewTicker(10 * time.Minute)
-	defer sweep.Stop()
-	k.sweep(ctx)
-	for {
-		select {
-		case d := <-queue:
-			k.write(queue, d)
-		case <-sweep.C:
-			k.sweep(ctx)
-		case <-ctx.Done():
-			for {
-				select {
-				case d := <-queue:
-					k.write(queue, d)
-				default:
-					return nil
-				}
-			}
-		}
-	}
-}
-
-func (k *Keeper) write(queue chan Decision, first Decision) {
-	rows := []row{rowOf(first)}
-fill:
-	for len(rows) < maxGroup {
-		select {
-		case d := <-queue:
-			rows = append(rows, rowOf(d))
-		default:
-			break fill
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if _, err := k.DB.Write.NewInsert().Model(&rows).On("CONFLICT DO NOTHING").Exec(ctx); err != nil {
-		k.Log.Error("decisions cannot be kept", "error", err)
-	}
-}
+func (k *Keeper) Run(ctx context.Context) error { return k.behind.Run(ctx) }
 
 func rowOf(d Decision) row {
 	steps, err := json.Marshal(d.Steps)
@@ -198,17 +154,6 @@ func cut(s string) string {
 	return s
 }
 
-func (k *Keeper) sweep(ctx context.Context) {
-	_, err := k.DB.Write.NewDelete().Model((*row)(nil)).Where("at < ?", store.Millis(k.Now().Add(-k.Keep))).Exec(ctx)
-	if err == nil {
-		_, err = k.DB.Write.NewDelete().Model((*row)(nil)).
-			Where("at < (SELECT COALESCE(MIN(at), 0) FROM (SELECT at FROM decisions ORDER BY at DESC LIMIT ?) AS kept)", maxKept).Exec(ctx)
-	}
-	if err != nil && ctx.Err() == nil {
-		k.Log.Error("old decisions cannot be removed", "error", err)
-	}
-}
-
 // ErrNoDecision says that nothing is known of a request.
 var ErrNoDecision = ocm.NewError(http.StatusNotFound, "REQUEST_NOT_FOUND",
 	"Nothing is kept of that request: it is too old, it was not decided by a rule (such as reading a file), or the id is mistyped.")
@@ -216,7 +161,7 @@ var ErrNoDecision = ocm.NewError(http.StatusNotFound, "REQUEST_NOT_FOUND",
 // Find gives the decision on a request.
 func (k *Keeper) Find(ctx context.Context, request string) (*Decision, error) {
 	var r row
-	err := k.DB.Read.NewSelect().Model(&r).Where("request = ?", request).Scan(ctx)
+	err := k.db.Read.NewSelect().Model(&r).Where("request = ?", request).Scan(ctx)
 	if store.NotFound(err) {
 		return nil, ErrNoDecision
 	}

@@ -53,14 +53,18 @@ type Rule struct {
 	MustExchange string
 	MustInvite   string
 	Profile      string // of client.Profiles, "" to read it off the document
+	Wire         string // Yes, No, or "": whether what goes over the wire is kept
 	Note         string
 	CreatedAt    int64
 	UpdatedAt    int64
 }
 
+// Empty reports whether the rule decides nothing.
+func (r Rule) Empty() bool { return r.same(Rule{Note: r.Note}) }
+
 // same reports whether two rules decide the same.
 func (r Rule) same(o Rule) bool {
-	return r.Action == o.Action && r.MustSign == o.MustSign && r.MustExchange == o.MustExchange && r.MustInvite == o.MustInvite && r.Profile == o.Profile && r.Note == o.Note
+	return r.Action == o.Action && r.MustSign == o.MustSign && r.MustExchange == o.MustExchange && r.MustInvite == o.MustInvite && r.Profile == o.Profile && r.Wire == o.Wire && r.Note == o.Note
 }
 
 // Verdict is what policy says about a host.
@@ -74,6 +78,7 @@ type Verdict struct {
 	// UnsignedAgreed: a rule says that it need not sign, though it could or once
 	// did.
 	UnsignedAgreed bool
+	Wire           bool // what goes over the wire is kept for operators
 	Named          bool // a rule or a directory names it, not the mode alone
 }
 
@@ -83,6 +88,7 @@ type Defaults struct {
 	MustSign     bool
 	MustExchange bool
 	MustInvite   bool
+	Wire         bool
 }
 
 // Members tells which federation's directory lists a host.
@@ -185,7 +191,7 @@ func (s *ruleSet) match(host ocm.Host, f func(*Rule) (done bool)) {
 // only to see whether the rules have changed.
 func (p *Policy) Decide(ctx context.Context, host ocm.Host) (Verdict, error) {
 	d := p.Defaults
-	v := Verdict{MustSign: d.MustSign, MustExchange: d.MustExchange, MustInvite: d.MustInvite}
+	v := Verdict{MustSign: d.MustSign, MustExchange: d.MustExchange, MustInvite: d.MustInvite, Wire: d.Wire}
 	if host == p.Self {
 		v.Action, v.Because = Allow, "this server"
 		return v, nil
@@ -194,7 +200,7 @@ func (p *Policy) Decide(ctx context.Context, host ocm.Host) (Verdict, error) {
 	if err != nil {
 		return v, fmt.Errorf("read the rules about peers: %w", err)
 	}
-	var sign, exchange, invite string
+	var sign, exchange, invite, wire string
 	set.match(host, func(r *Rule) bool {
 		if v.Action == "" && r.Action != "" {
 			v.Action, v.Because, v.Named = r.Action, "rule "+r.Pattern, r.Pattern != "*"
@@ -205,14 +211,15 @@ func (p *Policy) Decide(ctx context.Context, host ocm.Host) (Verdict, error) {
 		for _, o := range []struct {
 			is *string
 			by string
-		}{{&sign, r.MustSign}, {&exchange, r.MustExchange}, {&invite, r.MustInvite}, {&v.Profile, r.Profile}} {
+		}{{&sign, r.MustSign}, {&exchange, r.MustExchange}, {&invite, r.MustInvite}, {&v.Profile, r.Profile}, {&wire, r.Wire}} {
 			if *o.is == "" {
 				*o.is = o.by
 			}
 		}
-		return v.Action != "" && sign != "" && exchange != "" && invite != "" && v.Profile != ""
+		return v.Action != "" && sign != "" && exchange != "" && invite != "" && v.Profile != "" && wire != ""
 	})
 	v.MustSign, v.MustExchange, v.MustInvite = or(sign, d.MustSign), or(exchange, d.MustExchange), or(invite, d.MustInvite)
+	v.Wire = or(wire, d.Wire)
 	v.UnsignedAgreed = sign == No
 	if v.Action == "" {
 		v.Action, v.Because, err = p.byMode(ctx, host)
@@ -326,7 +333,7 @@ func (r *Rule) Check() error {
 	if !slices.Contains([]Action{Allow, Deny, Limit, ""}, r.Action) {
 		return ErrRule.Saying("%s: the action %q is not allow, deny or limit", pattern, r.Action)
 	}
-	for _, v := range []string{r.MustSign, r.MustExchange, r.MustInvite} {
+	for _, v := range []string{r.MustSign, r.MustExchange, r.MustInvite, r.Wire} {
 		if v != "" && v != Yes && v != No {
 			return ErrRule.Saying("%s: %q is neither yes nor no, nor empty", pattern, v)
 		}
@@ -334,7 +341,7 @@ func (r *Rule) Check() error {
 	if _, ok := client.ProfileNamed(r.Profile); r.Profile != "" && !ok {
 		return ErrRule.Saying("%s: there is no profile %q; there are: %s", pattern, r.Profile, strings.Join(client.Profiles(), ", "))
 	}
-	if r.Action == "" && r.MustSign == "" && r.MustExchange == "" && r.MustInvite == "" && r.Profile == "" {
+	if r.Empty() {
 		return ErrRule.Saying("%s: the rule decides nothing", pattern)
 	}
 	if r.Note = ocm.DisplayName(r.Note); len(r.Note) > maxNote {
@@ -356,7 +363,7 @@ func (p *Policy) put(ctx context.Context, tx bun.Tx, r Rule) error {
 	r.UpdatedAt = r.CreatedAt
 	_, err := tx.NewInsert().Model(&r).On("CONFLICT (pattern) DO UPDATE").
 		Set("action = EXCLUDED.action").Set("must_sign = EXCLUDED.must_sign").Set("must_exchange = EXCLUDED.must_exchange").
-		Set("must_invite = EXCLUDED.must_invite").Set("profile = EXCLUDED.profile").Set("note = EXCLUDED.note").Set("updated_at = EXCLUDED.updated_at").Exec(ctx)
+		Set("must_invite = EXCLUDED.must_invite").Set("profile = EXCLUDED.profile").Set("wire = EXCLUDED.wire").Set("note = EXCLUDED.note").Set("updated_at = EXCLUDED.updated_at").Exec(ctx)
 	return err
 }
 
@@ -453,7 +460,7 @@ func (p *Policy) Apply(ctx context.Context, changes []Change) error {
 }
 
 // csvHead names the columns of a file of rules.
-var csvHead = []string{"host", "action", "must_sign", "must_exchange", "must_invite", "profile", "note"}
+var csvHead = []string{"host", "action", "must_sign", "must_exchange", "must_invite", "profile", "wire", "note"}
 
 // maxRules bounds a file of rules.
 const maxRules = 100_000
@@ -498,7 +505,8 @@ func ReadRules(r io.Reader) ([]Rule, error) {
 		}
 		r := Rule{
 			Pattern: of("host"), Action: Action(strings.ToLower(of("action"))), MustSign: strings.ToLower(of("must_sign")),
-			MustExchange: strings.ToLower(of("must_exchange")), MustInvite: strings.ToLower(of("must_invite")), Profile: of("profile"), Note: of("note"),
+			MustExchange: strings.ToLower(of("must_exchange")), MustInvite: strings.ToLower(of("must_invite")), Profile: of("profile"),
+			Wire: strings.ToLower(of("wire")), Note: of("note"),
 		}
 		if err := r.Check(); err != nil {
 			return nil, ErrRule.Saying("line %d: %v", line, err)
@@ -518,7 +526,7 @@ func WriteRules(w io.Writer, rules []Rule) error {
 	out := csv.NewWriter(w)
 	out.Write(csvHead)
 	for _, r := range rules {
-		out.Write([]string{r.Pattern, string(r.Action), r.MustSign, r.MustExchange, r.MustInvite, r.Profile, r.Note})
+		out.Write([]string{r.Pattern, string(r.Action), r.MustSign, r.MustExchange, r.MustInvite, r.Profile, r.Wire, r.Note})
 	}
 	out.Flush()
 	return out.Error()

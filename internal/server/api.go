@@ -27,6 +27,7 @@ func (s *Server) newAPI() http.Handler {
 	s.apiFiles(api)
 	s.apiShares(api)
 	s.apiRequests(api)
+	s.apiWire(api)
 	s.apiInvites(api)
 	s.apiContacts(api)
 	s.apiPeers(api)

@@ -94,16 +94,17 @@ type RuleView struct {
 	MustExchange string `json:"mustExchange,omitempty" enum:"yes,no,"`
 	MustInvite   string `json:"mustInvite,omitempty" enum:"yes,no,"`
 	Profile      string `json:"profile,omitempty" maxLength:"64" doc:"the family of servers it is dealt with as"`
+	Wire         string `json:"wire,omitempty" enum:"yes,no," doc:"whether what goes over the wire is kept"`
 	Note         string `json:"note,omitempty" maxLength:"1000"`
 }
 
 // ShowRule makes the operator's view of a rule.
 func ShowRule(r peer.Rule) RuleView {
-	return RuleView{r.Pattern, string(r.Action), r.MustSign, r.MustExchange, r.MustInvite, r.Profile, r.Note}
+	return RuleView{r.Pattern, string(r.Action), r.MustSign, r.MustExchange, r.MustInvite, r.Profile, r.Wire, r.Note}
 }
 
 func (v RuleView) rule() peer.Rule {
-	return peer.Rule{Pattern: v.Host, Action: peer.Action(v.Action), MustSign: v.MustSign, MustExchange: v.MustExchange, MustInvite: v.MustInvite, Profile: v.Profile, Note: v.Note}
+	return peer.Rule{Pattern: v.Host, Action: peer.Action(v.Action), MustSign: v.MustSign, MustExchange: v.MustExchange, MustInvite: v.MustInvite, Profile: v.Profile, Wire: v.Wire, Note: v.Note}
 }
 
 // ChangeView is a difference that an import of rules makes.

@@ -27,6 +27,7 @@ import (
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/sharing"
 	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/internal/wire"
 	"github.com/weft-mesh/weft/ocm"
 	"github.com/weft-mesh/weft/ocm/client"
 	"github.com/weft-mesh/weft/ocm/httpsig"
@@ -45,6 +46,7 @@ type Server struct {
 	Contacts    *contact.Service
 	Sharing     *sharing.Service
 	Decisions   *explain.Keeper
+	Wire        *wire.Keeper
 
 	conf     *config.Config
 	origin   string
@@ -110,14 +112,15 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	f := conf.Federation
 	s.Directories = contact.NewDirectories(s.DB, calls, s.now, s.log, f.DirectoryRefresh, conf.Insecure)
 	s.Policy = peer.NewPolicy(s.DB, s.now, s.Self, peer.Defaults{
-		Mode: peer.Mode(f.Mode), MustSign: f.MustUseHTTPSig, MustExchange: f.MustExchangeToken, MustInvite: f.MustInvite,
+		Mode: peer.Mode(f.Mode), MustSign: f.MustUseHTTPSig, MustExchange: f.MustExchangeToken, MustInvite: f.MustInvite, Wire: f.Wire,
 	})
 	s.Policy.Members = s.Directories
 	s.Peers = peer.New(peer.Options{
 		Insecure: conf.Insecure, DB: s.DB, Policy: s.Policy, ApproveKeys: f.ApproveKeys, Client: calls, Now: s.now, Log: s.log,
 	})
-	calls.HTTP = s.Peers.HTTP()
-	s.Decisions = &explain.Keeper{DB: s.DB, Now: s.now, Log: s.log, Keep: f.ExplainFor}
+	calls.HTTP, calls.Observe = s.Peers.HTTP(), s.observeCall
+	s.Wire = wire.NewKeeper(s.DB, s.now, s.log, f.WireFor)
+	s.Decisions = explain.NewKeeper(s.DB, s.now, s.log, f.ExplainFor)
 	s.Outbox = delivery.New(s.DB, box, s.now, s.log, delivery.Config{
 		FirstRetry: conf.Delivery.FirstRetry, MaxRetry: conf.Delivery.MaxRetry, GiveUpAfter: conf.Delivery.GiveUpAfter,
 	})
@@ -154,7 +157,7 @@ func (s *Server) Close() error {
 	if s.Decisions != nil { // what the last requests left
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		errs = append(errs, s.Decisions.Run(ctx))
+		errs = append(errs, s.Decisions.Run(ctx), s.Wire.Run(ctx))
 	}
 	if s.Homes != nil {
 		errs = append(errs, s.Homes.Close())
@@ -213,6 +216,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	g.Go(func() error { return s.Directories.Run(ctx) })
 	g.Go(func() error { return s.Peers.Run(ctx) })
 	g.Go(func() error { return s.Decisions.Run(ctx) })
+	g.Go(func() error { return s.Wire.Run(ctx) })
 	return g.Wait()
 }
 

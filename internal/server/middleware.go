@@ -38,6 +38,7 @@ type request struct {
 	notes   []any // pairs for the log
 	trace   *explain.Trace
 	message bool // from a peer: how it was decided is kept in any case
+	wire    *capture
 }
 
 type requestKey struct{}
@@ -80,6 +81,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 			}
 			s.logRequest(r, q, rec, time.Since(start))
 			s.keepDecision(r, q, rec)
+			s.keepExchange(r, q, rec, start)
 		}()
 		next.ServeHTTP(rec, r)
 	})
@@ -190,6 +192,9 @@ func (s *Server) guard(who audience, next http.HandlerFunc) http.Handler {
 		switch who {
 		case peers, public, signing, visitors:
 			requestOf(r).message = who == peers
+			if who == peers && s.Wire.On() {
+				w, r = listen(w, r)
+			}
 			if r.ContentLength > s.conf.Limits.MaxBody {
 				s.deny(who, w, r, &http.MaxBytesError{Limit: s.conf.Limits.MaxBody})
 				return

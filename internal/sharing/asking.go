@@ -196,7 +196,10 @@ func (s *Service) send(ctx context.Context, r *SentRequest, n ocm.Notification) 
 		if same {
 			return ErrAsked
 		}
-		if _, err := tx.NewInsert().Model(r).Exec(ctx); err != nil || host == s.Self {
+		if _, err := tx.NewInsert().Model(r).Exec(ctx); err != nil {
+			return err
+		}
+		if err := store.Bump(ctx, tx, askingName); err != nil || host == s.Self {
 			return err
 		}
 		if err := s.attach(ctx, tx, host, &n); err != nil {
@@ -212,6 +215,7 @@ func (s *Service) send(ctx context.Context, r *SentRequest, n ocm.Notification) 
 	if err != nil {
 		return err
 	}
+	s.asking.Stale()
 	s.Outbox.Wake()
 	if host != s.Self {
 		return nil
@@ -305,6 +309,9 @@ func (s *Service) wanted(ctx context.Context, in *Incoming, members []Member) (*
 	if in.GroupID != "" || len(members) != 1 {
 		return nil, nil
 	}
+	if asking, err := s.asking.Get(ctx); err != nil || !asking[members[0].UserID] {
+		return nil, err
+	}
 	var open []SentRequest
 	err := s.DB.Read.NewSelect().Model(&open).Where("user_id = ? AND kind = ?", members[0].UserID, AskShare).
 		Where("state IN (?)", bun.List([]string{RequestPending, RequestAsked})).Where("owner IN (?)", bun.List([]string{in.Owner, in.Sender})).
@@ -322,6 +329,22 @@ func (s *Service) wanted(ctx context.Context, in *Incoming, members []Member) (*
 		}
 	}
 	return nil, nil
+}
+
+// askingName is what new requests bump.
+const askingName = "requests"
+
+// loadAsking tells who has requests open: few people, while shares arrive by the
+// thousand.
+func loadAsking(ctx context.Context, db bun.IDB) (map[string]bool, error) {
+	var ids []string
+	err := db.NewSelect().Model((*SentRequest)(nil)).ColumnExpr("DISTINCT user_id").
+		Where("state IN (?)", bun.List([]string{RequestPending, RequestAsked, RequestFailed})).Scan(ctx, &ids)
+	out := map[string]bool{}
+	for _, id := range ids {
+		out[id] = true
+	}
+	return out, err
 }
 
 // refusedRequest records that an owner said no: SHARE_DECLINED names what was

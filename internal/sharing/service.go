@@ -62,6 +62,7 @@ type Service struct {
 	RequestLife time.Duration // after which a request without an answer is given up
 
 	remotes remotes
+	asking  store.Watched[map[string]bool] // who has requests open
 }
 
 // Start registers the service with the outbox; call it once, before the outbox
@@ -70,6 +71,7 @@ func (s *Service) Start() {
 	if s.TokenTTL <= 0 {
 		s.TokenTTL = 5 * time.Minute
 	}
+	s.asking = store.Watched[map[string]bool]{DB: s.DB, Name: askingName, Load: loadAsking}
 	s.Outbox.Register(kindShare, shareCourier{s})
 	s.Outbox.Register(kindNotification, notificationCourier{s})
 	s.Outbox.Register(kindRequest, requestCourier{s})

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/weft-mesh/weft/ocm"
 	"github.com/weft-mesh/weft/ocm/httpsig"
@@ -28,8 +29,12 @@ type Client struct {
 	// Legacy signs what goes to peers whose profile is of draft-cavage; nil:
 	// nothing is signed so.
 	Legacy *httpsig.LegacySigner
-	Self   ocm.Host // our own name, the client_id of token requests
-	Plain  bool     // peers may be reached by plain http
+	// Observe is told of every call and its outcome; nil: nobody is. It must not
+	// wait, nor keep what it is given.
+	Observe func(ctx context.Context, x Exchange)
+
+	Self  ocm.Host // our own name, the client_id of token requests
+	Plain bool     // peers may be reached by plain http
 
 	mu      sync.Mutex
 	schemes map[ocm.Host]string // of peers found while Plain
@@ -41,6 +46,19 @@ type Peer struct {
 	Host ocm.Host
 	*ocm.Discovery
 	Profile Profile
+}
+
+// Exchange is a call and what came of it. Request and Body hold secrets.
+type Exchange struct {
+	Op      string
+	Peer    ocm.Host
+	Request *http.Request
+	Body    []byte
+	Status  int // 0: no answer
+	Header  http.Header
+	Answer  []byte
+	Took    time.Duration
+	Err     error
 }
 
 // maxAnswer bounds, in bytes, what is read of an answer.
@@ -165,7 +183,7 @@ func (c *Client) post(ctx context.Context, op string, to Peer, target, contentTy
 			return nil, fmt.Errorf("sign the message to %s: %w", r.URL.Host, err)
 		}
 	}
-	return c.do(r, op, maxAnswer)
+	return c.do(r, to.Host, body, op, maxAnswer)
 }
 
 func (c *Client) get(ctx context.Context, op, target string, limit int64) ([]byte, error) {
@@ -173,7 +191,7 @@ func (c *Client) get(ctx context.Context, op, target string, limit int64) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	return c.do(r, op, limit)
+	return c.do(r, hostOf(target), nil, op, limit)
 }
 
 func (c *Client) request(ctx context.Context, method, op, target string, body io.Reader) (*http.Request, error) {
@@ -189,19 +207,30 @@ func (c *Client) request(ctx context.Context, method, op, target string, body io
 	return r, nil
 }
 
-// do sends r and reads a successful answer of at most limit bytes.
-func (c *Client) do(r *http.Request, op string, limit int64) ([]byte, error) {
+// do sends r, with the body sent, and reads a successful answer of at most limit
+// bytes.
+func (c *Client) do(r *http.Request, peer ocm.Host, sent []byte, op string, limit int64) (answer []byte, err error) {
 	host := ocm.Host(strings.ToLower(r.URL.Host))
 	hc := c.HTTP
 	if hc == nil {
 		hc = http.DefaultClient
+	}
+	x := Exchange{Op: op, Peer: peer, Request: r, Body: sent}
+	if c.Observe != nil {
+		start := time.Now()
+		defer func() {
+			x.Took, x.Err = time.Since(start), err
+			c.Observe(r.Context(), x)
+		}()
 	}
 	resp, err := hc.Do(r)
 	if err != nil {
 		return nil, failed(op, host, err)
 	}
 	defer resp.Body.Close()
+	x.Status, x.Header = resp.StatusCode, resp.Header
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	x.Answer = body
 	switch ok := resp.StatusCode >= 200 && resp.StatusCode < 300; {
 	case !ok:
 		return nil, refused(op, host, resp, body[:min(int64(len(body)), limit)])

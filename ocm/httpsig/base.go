@@ -10,6 +10,26 @@ import (
 	"github.com/weft-mesh/weft/ocm"
 )
 
+// Base gives the text that a request's signature signs, for people who look for
+// why it does not verify: of RFC 9421 with the tag ocm, or of draft-cavage. It is
+// "" when there is no such signature, or none that can be read. target is as in
+// Verify.
+func Base(r *http.Request, target string, length int) string {
+	if HasLegacy(r) {
+		if s, err := readLegacy(r.Header.Values("Signature")); err == nil {
+			base, _ := legacyBase(r, target, length, s.headers)
+			return base
+		}
+		return ""
+	}
+	info, err := Inspect(r.Header)
+	if err != nil || !info.Signed {
+		return ""
+	}
+	base, _ := signatureBase(r, target, length, info.components, info.params)
+	return string(base)
+}
+
 // signatureBase builds what is signed (RFC 9421 §2.5) of a request sent to
 // targetURI with a body of length bytes.
 func signatureBase(r *http.Request, targetURI string, length int, components []string, params string) ([]byte, error) {
