@@ -71,7 +71,7 @@ var (
 
 type notificationWire struct {
 	Type         string    `json:"notificationType"`
-	SenderDomain string    `json:"senderDomain"`
+	SenderDomain string    `json:"senderDomain,omitempty"`
 	ResourceType string    `json:"resourceType,omitempty"`
 	ShareType    string    `json:"shareType,omitempty"`
 	ProviderID   string    `json:"providerId,omitempty"`
