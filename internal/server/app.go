@@ -23,6 +23,7 @@ import (
 	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/explain"
 	"github.com/weft-mesh/weft/internal/home"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/sharing"
@@ -45,6 +46,7 @@ type Server struct {
 	Directories *contact.Directories
 	Contacts    *contact.Service
 	Sharing     *sharing.Service
+	Notices     *notice.Service
 	Decisions   *explain.Keeper
 	Wire        *wire.Keeper
 
@@ -124,14 +126,15 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	s.Outbox = delivery.New(s.DB, box, s.now, s.log, delivery.Config{
 		FirstRetry: conf.Delivery.FirstRetry, MaxRetry: conf.Delivery.MaxRetry, GiveUpAfter: conf.Delivery.GiveUpAfter,
 	})
+	s.Notices = &notice.Service{DB: s.DB, Accounts: s.Accounts, Now: s.now, Log: s.log, Keep: conf.Notices.Keep}
 	s.Contacts = &contact.Service{
 		DB: s.DB, Outbox: s.Outbox, Accounts: s.Accounts, Peers: s.Peers, Policy: s.Policy, Directories: s.Directories, Client: calls,
-		Now: s.now, Log: s.log, Self: s.Self, Origin: s.origin, InviteLife: f.InviteLife, Pseudonyms: f.Pseudonyms, AllowPlain: conf.Insecure,
+		Notices: s.Notices, Now: s.now, Log: s.log, Self: s.Self, Origin: s.origin, InviteLife: f.InviteLife, Pseudonyms: f.Pseudonyms, AllowPlain: conf.Insecure,
 	}
 	s.Contacts.Start()
 	s.Sharing = &sharing.Service{
 		DB: s.DB, Outbox: s.Outbox, Accounts: s.Accounts, Peers: s.Peers, Client: calls, HTTP: s.Peers.HTTP(),
-		Files: s.Homes, Box: box, Now: s.now, Log: s.log, Self: s.Self, Origin: s.origin,
+		Files: s.Homes, Box: box, Notices: s.Notices, Now: s.now, Log: s.log, Self: s.Self, Origin: s.origin,
 		Key: s.keys.Private(), KeyID: s.keys.Current().KID,
 		Contacts: s.Contacts, Policy: s.Policy, Quarantine: f.Quarantine, AllowPlain: conf.Insecure,
 		Requests: f.Requests, Reshares: f.Reshares, RequestLife: f.RequestLife,
@@ -213,6 +216,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	})
 	g.Go(func() error { return s.Outbox.Run(ctx) })
 	g.Go(func() error { return s.Sharing.Run(ctx) })
+	g.Go(func() error { return s.Notices.Run(ctx) })
 	g.Go(func() error { return s.Directories.Run(ctx) })
 	g.Go(func() error { return s.Peers.Run(ctx) })
 	g.Go(func() error { return s.Decisions.Run(ctx) })

@@ -65,7 +65,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		w.Header().Set("X-Request-Id", q.id)
 		rec := &recorder{ResponseWriter: w}
 		ctx := context.WithValue(r.Context(), requestKey{}, q)
-		ctx, q.trace = explain.With(ctx)
+		ctx, q.trace = explain.With(ctx, q.id)
 		r = r.WithContext(ctx)
 		defer func() {
 			if p := recover(); p != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/explain"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
@@ -220,8 +221,10 @@ func (s *Service) ask(ctx context.Context, q *ReceivedRequest) error {
 			q.NewID = store.NewID()
 		}
 		explain.Note(ctx, "request", "the owner is asked, as %s", q.ID)
-		_, err = tx.NewInsert().Model(q).Exec(ctx)
-		return err
+		if _, err := tx.NewInsert().Model(q).Exec(ctx); err != nil {
+			return err
+		}
+		return s.tellAsked(ctx, tx, q)
 	})
 }
 
@@ -271,7 +274,10 @@ func (s *Service) putReshare(ctx context.Context, from Origin, profile client.Pr
 		// It cannot go on without an id, which the share will have.
 		return &ocm.NotificationAnswer{ProviderID: q.NewID, Token: n.SharedSecret}, nil
 	}
-	o, err := s.include(ctx, owner, parent, q, NewOutgoing{})
+	o, err := s.include(ctx, owner, parent, q, NewOutgoing{}, notice.Event{Kind: notice.Reshared, About: notice.Params{
+		Share: q.NewID, Name: parent.Name, Path: parent.Path, Folder: parent.ResourceType == ocm.ResourceFolder,
+		Who: parent.ShareWith, WhoName: parent.RecipientName, With: q.ShareWith, Host: parent.PeerHost, Rights: permissions,
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -281,7 +287,7 @@ func (s *Service) putReshare(ctx context.Context, from Origin, profile client.Pr
 
 // include makes the share that a request to include someone asks for. What the
 // share it is asked by demands, and its end, hold for it too.
-func (s *Service) include(ctx context.Context, owner account.User, parent *Outgoing, q *ReceivedRequest, n NewOutgoing) (*Outgoing, error) {
+func (s *Service) include(ctx context.Context, owner account.User, parent *Outgoing, q *ReceivedRequest, n NewOutgoing, events ...notice.Event) (*Outgoing, error) {
 	n.Path, n.With, n.RequireMFA = parent.Path, q.ShareWith, parent.MustMFA
 	if len(n.Permissions) == 0 {
 		n.Permissions = splitPerms(q.Permissions)
@@ -294,7 +300,7 @@ func (s *Service) include(ctx context.Context, owner account.User, parent *Outgo
 		return nil, err
 	}
 	o.ID, o.Parent, o.NeedsExchange = q.NewID, parent.ID, parent.MustExchange || parent.NeedsExchange
-	err = s.launch(ctx, owner, o)
+	err = s.launch(ctx, owner, o, events...)
 	if errors.Is(err, ErrDuplicate) { // asked again: the share is there
 		return get[Outgoing](ctx, s.DB.Read, "owner_id = ? AND path = ? AND share_with = ? AND share_type = ? AND state IN (?)",
 			o.OwnerID, o.Path, o.ShareWith, o.ShareType, bun.List([]string{StatePending, StateDelivered, StateAccepted}))
@@ -310,6 +316,9 @@ func (s *Service) undo(ctx context.Context, tx bun.Tx, from ocm.Host, n *ocm.Not
 	}
 	for _, o := range children {
 		if err := s.end(ctx, tx, &o, "withdrawn by "+parent.ShareWith); err != nil {
+			return err
+		}
+		if err := s.tellOwner(ctx, tx, &o, notice.ReshareUndone, notice.Params{With: parent.ShareWith}); err != nil {
 			return err
 		}
 	}
@@ -390,7 +399,7 @@ func (s *Service) Grant(ctx context.Context, owner account.User, id string, n Ne
 			return nil, err
 		}
 	}
-	return o, s.close(ctx, s.DB.Write, q.ID, QuestionGranted)
+	return o, s.close(ctx, s.DB.Write, q, QuestionGranted)
 }
 
 // Refuse says no to a request, and why if the owner likes; silently, who asks
@@ -404,7 +413,7 @@ func (s *Service) Refuse(ctx context.Context, ownerID, id, message string, silen
 		return err
 	}
 	if silently {
-		return s.close(ctx, s.DB.Write, q.ID, QuestionIgnored)
+		return s.close(ctx, s.DB.Write, q, QuestionIgnored)
 	}
 	n := ocm.Notification{Type: ocm.ShareDeclined, ResourceType: q.ResourceType, ProviderID: q.ShareID, Message: message}
 	if q.Kind == AskReshare {
@@ -413,7 +422,7 @@ func (s *Service) Refuse(ctx context.Context, ownerID, id, message string, silen
 		}
 	}
 	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := s.close(ctx, tx, q.ID, QuestionRefused); err != nil {
+		if err := s.close(ctx, tx, q, QuestionRefused); err != nil {
 			return err
 		}
 		return s.tell(ctx, tx, ocm.Host(q.PeerHost), n)
@@ -434,9 +443,12 @@ func (s *Service) question(ctx context.Context, ownerID, id string) (*ReceivedRe
 	return q, err
 }
 
-func (s *Service) close(ctx context.Context, db bun.IDB, id, state string) error {
-	_, err := db.NewUpdate().Model((*ReceivedRequest)(nil)).Where("id = ?", id).Set("state = ?", state).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
-	return err
+func (s *Service) close(ctx context.Context, db bun.IDB, q *ReceivedRequest, state string) error {
+	_, err := db.NewUpdate().Model((*ReceivedRequest)(nil)).Where("id = ?", q.ID).Set("state = ?", state).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
+	if err != nil {
+		return err
+	}
+	return s.Notices.Settled(ctx, db, q.OwnerID, q.ID)
 }
 
 // sweepRequests gives up questions that nobody answers, and forgets old ones.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
@@ -350,18 +351,28 @@ func loadAsking(ctx context.Context, db bun.IDB) (map[string]bool, error) {
 // refusedRequest records that an owner said no: SHARE_DECLINED names what was
 // asked for.
 func (s *Service) refusedRequest(ctx context.Context, tx bun.Tx, from ocm.Host, n *ocm.Notification) error {
-	q := tx.NewUpdate().Model((*SentRequest)(nil)).Where("peer_host = ? AND share_id = ?", string(from), n.ProviderID).
-		Where("state IN (?)", bun.List([]string{RequestPending, RequestAsked, RequestRefused})).
-		Set("state = ?", RequestRefused).Set("state_reason = ?", n.Message).Set("updated_at = ?", s.Now().UnixMilli())
+	var requests []SentRequest
+	q := tx.NewSelect().Model(&requests).Where("peer_host = ? AND share_id = ?", string(from), n.ProviderID).
+		Where("state IN (?)", bun.List([]string{RequestPending, RequestAsked, RequestRefused}))
 	if n.ShareWith != (ocm.Address{}) {
 		q = q.Where("share_with = ?", n.ShareWith.String())
 	}
-	res, err := q.Exec(ctx)
-	if err != nil {
+	if err := q.Scan(ctx); err != nil {
 		return err
 	}
-	if n, err := res.RowsAffected(); n == 0 || err != nil {
-		return cmp.Or[error](err, ErrNoShare)
+	if len(requests) == 0 {
+		return ErrNoShare
+	}
+	for _, r := range requests {
+		if err := s.turnRequest(ctx, tx, r.ID, r.State, RequestRefused, n.Message); err != nil {
+			return err
+		}
+		if r.State == RequestRefused {
+			continue // told before
+		}
+		if err := s.tellAsker(ctx, tx, &r, notice.RequestRefused, notice.Params{Reason: "owner", Words: n.Message}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -411,16 +422,31 @@ func (c requestCourier) Delivered(ctx context.Context, tx bun.Tx, m delivery.Mes
 	if err != nil {
 		return err
 	}
-	// The share itself, or the refusal, may have overtaken the answer.
-	return c.turnRequest(ctx, tx, r.ID, RequestPending, stateOfAnswer(r, answer), "")
+	if r.State != RequestPending { // the share itself, or the refusal, has overtaken the answer
+		return nil
+	}
+	state := stateOfAnswer(r, answer)
+	if err := c.turnRequest(ctx, tx, r.ID, RequestPending, state, ""); err != nil || state != RequestGranted {
+		return err
+	}
+	return c.tellAsker(ctx, tx, r, notice.RequestGranted, notice.Params{})
 }
 
 func (c requestCourier) Failed(ctx context.Context, tx bun.Tx, m delivery.Message, cause error) error {
+	r, err := sentRequest(ctx, tx, "id = ?", m.OrderKey)
+	if err != nil || r.State != RequestPending {
+		return unless(err, ErrNoRequest)
+	}
 	state, reason := RequestFailed, delivery.Sentence(cause)
+	kind, about := notice.RequestFailed, becauseOf(cause)
 	if pe, ok := errors.AsType[*client.PeerError](cause); ok && (pe.Status == http.StatusNotFound || pe.Status == http.StatusForbidden) {
 		state, reason = RequestRefused, string(m.Peer)+" does not pass it on, or knows nobody of that name"
+		kind, about.Reason = notice.RequestRefused, "server"
 	}
-	return c.turnRequest(ctx, tx, m.OrderKey, RequestPending, state, reason)
+	if err := c.turnRequest(ctx, tx, r.ID, RequestPending, state, reason); err != nil {
+		return err
+	}
+	return c.tellAsker(ctx, tx, r, kind, about)
 }
 
 func (c requestCourier) Revived(ctx context.Context, tx bun.Tx, m delivery.Message) error {

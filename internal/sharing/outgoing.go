@@ -15,6 +15,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
@@ -59,6 +60,7 @@ type Outgoing struct {
 	Sender        string // the identifier the owner goes by there; "" for the name
 	Parent        string // the share in whose right this one was asked for
 	NeedsExchange bool   // only for servers with the code flow
+	WarnedFor     int64  // the end that its owner was told of beforehand
 	CreatedAt     int64
 	UpdatedAt     int64
 }
@@ -104,8 +106,9 @@ func (s *Service) Create(ctx context.Context, owner account.User, n NewOutgoing)
 	return o, s.launch(ctx, owner, o)
 }
 
-// launch records a share and queues its delivery.
-func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing) error {
+// launch records a share and queues its delivery; with events that its owner is
+// to hear of, because someone else had it made.
+func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing, events ...notice.Event) error {
 	secret := seal.Token(32)
 	o.SecretHash = seal.HashHex(secret)
 	payload, err := json.Marshal(shareMessage{secret.Reveal()})
@@ -124,6 +127,11 @@ func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing) e
 		}
 		if _, err := tx.NewInsert().Model(o).Exec(ctx); err != nil {
 			return err
+		}
+		for _, e := range events {
+			if err := s.Notices.Put(ctx, tx, e, owner.ID); err != nil {
+				return err
+			}
 		}
 		if ocm.Host(o.PeerHost) == s.Self {
 			return s.createLocal(ctx, tx, owner, o, secret)
@@ -293,7 +301,10 @@ func (s *Service) Unshare(ctx context.Context, ownerID, id string) error {
 		if err != nil {
 			return err
 		}
-		return s.end(ctx, tx, o, "ended by its owner")
+		if err := s.Notices.Settled(ctx, tx, ownerID, id); err != nil {
+			return err
+		}
+		return s.end(ctx, tx, o, endedByOwner)
 	})
 	s.Outbox.Wake()
 	return err
@@ -492,16 +503,23 @@ func (c shareCourier) Delivered(ctx context.Context, tx bun.Tx, m delivery.Messa
 }
 
 func (c shareCourier) Failed(ctx context.Context, tx bun.Tx, m delivery.Message, cause error) error {
-	return c.turn(ctx, tx, m.OrderKey, StatePending, StateFailed, delivery.Sentence(cause))
+	o, err := get[Outgoing](ctx, tx, "id = ?", m.OrderKey)
+	if err != nil || o.State != StatePending {
+		return unless(err, ErrNoShare)
+	}
+	if err := c.setState(ctx, tx, o, StateFailed, delivery.Sentence(cause)); err != nil {
+		return err
+	}
+	return c.tellOwner(ctx, tx, o, notice.DeliveryFailed, becauseOf(cause))
 }
 
 func (c shareCourier) Revived(ctx context.Context, tx bun.Tx, m delivery.Message) error {
-	return c.turn(ctx, tx, m.OrderKey, StateFailed, StatePending, "")
-}
-
-// turn changes a share's state if it is the expected one.
-func (s *Service) turn(ctx context.Context, tx bun.Tx, id, from, to, reason string) error {
-	_, err := tx.NewUpdate().Model((*Outgoing)(nil)).Where("id = ? AND state = ?", id, from).
-		Set("state = ?", to).Set("state_reason = ?", reason).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
-	return err
+	o, err := get[Outgoing](ctx, tx, "id = ?", m.OrderKey)
+	if err != nil || o.State != StateFailed {
+		return unless(err, ErrNoShare)
+	}
+	if err := c.Notices.Settled(ctx, tx, o.OwnerID, o.ID); err != nil {
+		return err
+	}
+	return c.setState(ctx, tx, o, StatePending, "")
 }
