@@ -20,17 +20,6 @@ type apiSignIn struct {
 	Current    bool   `json:"current" doc:"it is the one that asks"`
 }
 
-// withToken is the input of calls that have to know the session they come from.
-type withToken struct {
-	Authorization string `header:"Authorization" hidden:"true"`
-}
-
-// token is the session's, "" when the caller signed in by other means.
-func (w withToken) token() ocm.Secret {
-	token, _ := bearerToken(w.Authorization)
-	return token
-}
-
 func (s *Server) apiSettings(api huma.API) {
 	huma.Register(api, operation("PATCH", "/me", "changeMe", "Change one's own name and when notices go by e-mail"), func(ctx context.Context, in *struct {
 		Body struct {
@@ -45,16 +34,15 @@ func (s *Server) apiSettings(api huma.API) {
 		return &reply[apiUser]{s.showUser(u)}, nil
 	})
 	huma.Register(api, operation("POST", "/password", "changePassword", "Change the password; all other sessions end"), func(ctx context.Context, in *struct {
-		withToken
 		Body struct {
 			Present  string `json:"present" maxLength:"1024"`
 			Password string `json:"password" maxLength:"1024"`
 		}
 	}) (*none, error) {
-		return nil, failing(ctx, s.Accounts.ChangePassword(ctx, asking(ctx), ocm.Secret(in.Body.Present), ocm.Secret(in.Body.Password), requestIn(ctx).from, in.token()))
+		return nil, failing(ctx, s.Accounts.ChangePassword(ctx, asking(ctx), ocm.Secret(in.Body.Present), ocm.Secret(in.Body.Password), requestIn(ctx).from, requestIn(ctx).session))
 	})
-	huma.Register(api, operation("GET", "/sessions", "sessions", "List where one is signed in"), func(ctx context.Context, in *withToken) (*reply[[]apiSignIn], error) {
-		list, err := s.Accounts.Sessions(ctx, asking(ctx).ID, in.token())
+	huma.Register(api, operation("GET", "/sessions", "sessions", "List where one is signed in"), func(ctx context.Context, _ *none) (*reply[[]apiSignIn], error) {
+		list, err := s.Accounts.Sessions(ctx, asking(ctx).ID, requestIn(ctx).session)
 		if err != nil {
 			return nil, failing(ctx, err)
 		}
@@ -70,8 +58,8 @@ func (s *Server) apiSettings(api huma.API) {
 	type ended struct {
 		Ended int64 `json:"ended" doc:"how many sessions"`
 	}
-	huma.Register(api, operation("POST", "/sessions/end-others", "endOtherSessions", "Sign out everywhere but in the session that asks"), func(ctx context.Context, in *withToken) (*reply[ended], error) {
-		n, err := s.Accounts.EndOtherSessions(ctx, asking(ctx).ID, in.token())
+	huma.Register(api, operation("POST", "/sessions/end-others", "endOtherSessions", "Sign out everywhere but in the session that asks"), func(ctx context.Context, _ *none) (*reply[ended], error) {
+		n, err := s.Accounts.EndOtherSessions(ctx, asking(ctx).ID, requestIn(ctx).session)
 		if err != nil {
 			return nil, failing(ctx, err)
 		}
