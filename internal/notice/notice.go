@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -128,6 +129,7 @@ const (
 
 // clean bounds and cleans what peers had a part in.
 func (p Params) clean() Params {
+	p.Words = strings.Join(strings.Fields(p.Words), " ") // of several lines
 	for _, f := range []struct {
 		text *string
 		max  int
@@ -270,6 +272,19 @@ func (s *Service) List(ctx context.Context, userID, before string, unreadOnly bo
 	var err error
 	p.Unread, err = s.Unread(ctx, userID)
 	return p, err
+}
+
+// ErrNone says that a person has no such notice.
+var ErrNone = ocm.NewError(http.StatusNotFound, "NOTICE_NOT_FOUND", "There is no such notice any more.")
+
+// Get finds a notice of a person.
+func (s *Service) Get(ctx context.Context, userID, id string) (*Notice, error) {
+	n := &Notice{}
+	err := s.DB.Read.NewSelect().Model(n).Where("user_id = ? AND id = ?", userID, id).Scan(ctx)
+	if store.NotFound(err) {
+		return nil, ErrNone
+	}
+	return n, err
 }
 
 // Unread counts what a person has not read.

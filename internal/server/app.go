@@ -23,11 +23,13 @@ import (
 	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/explain"
 	"github.com/weft-mesh/weft/internal/home"
+	"github.com/weft-mesh/weft/internal/mail"
 	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/sharing"
 	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/internal/web"
 	"github.com/weft-mesh/weft/internal/wire"
 	"github.com/weft-mesh/weft/ocm"
 	"github.com/weft-mesh/weft/ocm/client"
@@ -127,6 +129,14 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 		FirstRetry: conf.Delivery.FirstRetry, MaxRetry: conf.Delivery.MaxRetry, GiveUpAfter: conf.Delivery.GiveUpAfter,
 	})
 	s.Notices = &notice.Service{DB: s.DB, Accounts: s.Accounts, Now: s.now, Log: s.log, Keep: conf.Notices.Keep}
+	if sender := conf.Sender(s.now); sender != nil {
+		s.Notices.Send = sender.Send
+		s.Notices.Compose = func(l notice.Letter) (mail.Message, error) { return web.Letter(conf.Provider, s.origin, l) }
+		s.Notices.Mailing = notice.Mailing{
+			Choice: conf.Mail.Notices, DailyAt: conf.Mail.Daily,
+			FirstRetry: conf.Mail.FirstRetry, MaxRetry: conf.Mail.MaxRetry, GiveUp: conf.Mail.GiveUpAfter,
+		}
+	}
 	s.Contacts = &contact.Service{
 		DB: s.DB, Outbox: s.Outbox, Accounts: s.Accounts, Peers: s.Peers, Policy: s.Policy, Directories: s.Directories, Client: calls,
 		Notices: s.Notices, Now: s.now, Log: s.log, Self: s.Self, Origin: s.origin, InviteLife: f.InviteLife, Pseudonyms: f.Pseudonyms, AllowPlain: conf.Insecure,
@@ -300,6 +310,19 @@ func (s *Server) RemoveContact(ctx context.Context, user account.User, id string
 	s.Outbox.Wake()
 	return err
 }
+
+// TestMail sends an e-mail that says that e-mails arrive. Its error says what
+// failed.
+func (s *Server) TestMail(ctx context.Context, to string) error {
+	if s.Notices.Send == nil {
+		return errNoMail
+	}
+	m := web.TestLetter(s.conf.Provider, s.origin)
+	m.To = to
+	return s.Notices.Send(ctx, m)
+}
+
+var errNoMail = ocm.NewError(http.StatusConflict, "MAIL_OFF", "No e-mails are sent, because mail.host is not set. Write it, and mail.from, into weft.toml.")
 
 // RotateKey makes a new signing key and retires the others, which stay published
 // for a while. The next start signs with it.

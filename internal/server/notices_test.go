@@ -394,7 +394,10 @@ func TestPeersFillNobodysNotices(t *testing.T) {
 	bob.Advance(2 * time.Hour)
 	alice.API("PATCH", "/shares/"+sent.ID, map[string]any{"permissions": []string{"read", "write"}}, nil)
 	weftest.Until(t, "another notice", func() bool { return strings.Count(kinds(bob), "rights-changed") == 2 })
-	// What a peer writes is cleaned and bounded.
+}
+
+func TestWhatPeersWriteIsCleanedAndBounded(t *testing.T) {
+	bob := weftest.Start(t).Person("bob")
 	evil := weftest.NewPeer(t)
 	share := evil.ShareFor(bob, map[string]any{"name": "in\u202Evoice", "description": strings.Repeat("x", 4000), "senderDisplayName": "A\u200Blice"})
 	want(t, "a share", evil.Post(bob.Site, "/ocm/shares", jsonType, share), 201)
