@@ -275,8 +275,10 @@ func (s *Server) verifySignature(r *http.Request, body []byte, claimed ocm.Host,
 		}
 		return info, s.from(r, claimed, info)
 	}
+	var used httpsig.Key
 	info, err = s.verifier.Verify(r.Context(), r, s.target(r), body, func(ctx context.Context, kid string) (httpsig.Key, error) {
 		key, err := s.Peers.Keys(ctx, claimed, kid)
+		used = key
 		if e, ok := errors.AsType[*ocm.Error](err); ok && e.Code == ocm.CodeKeyUnknown {
 			if signer := keyHost(kid); signer != "" && signer != claimed {
 				return key, ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch,
@@ -285,6 +287,10 @@ func (s *Server) verifySignature(r *http.Request, body []byte, claimed ocm.Host,
 		}
 		return key, err
 	})
+	if e, ok := errors.AsType[*ocm.Error](err); ok && e.Code == ocm.CodeSignatureInvalid && used.KID != "" {
+		// The peer may have made its key anew since we fetched it.
+		info, err = s.verifyRenewed(r, body, claimed, used, info, err)
+	}
 	if err != nil {
 		return info, err
 	}
@@ -294,6 +300,18 @@ func (s *Server) verifySignature(r *http.Request, body []byte, claimed ocm.Host,
 		}
 	}
 	return info, s.from(r, claimed, info)
+}
+
+// verifyRenewed verifies a signature that did not fit the key used with the one
+// that the peer publishes by now under the same name. Where there is none, what
+// was found before stands.
+func (s *Server) verifyRenewed(r *http.Request, body []byte, claimed ocm.Host, used httpsig.Key, info httpsig.Info, found error) (httpsig.Info, error) {
+	key, ok, err := s.Peers.Renewed(r.Context(), claimed, used)
+	if !ok {
+		return info, found
+	}
+	explain.Note(r.Context(), "key", "%s has a new key under the name %s", claimed, used.KID)
+	return s.verifier.Verify(r.Context(), r, s.target(r), body, func(context.Context, string) (httpsig.Key, error) { return key, err })
 }
 
 // from notes who a request is from, and bounds how often they ask.
