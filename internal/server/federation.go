@@ -249,6 +249,14 @@ func (s *Server) admit(ctx context.Context, claimed ocm.Host) (peer.Verdict, err
 	return v, nil
 }
 
+// hasLegacyKey reports whether the Signature header of a host can be by
+// draft-cavage. One by a host that says nowhere that it signs, nor by which key,
+// is of a scheme of its own: the message counts as unsigned.
+func (s *Server) hasLegacyKey(ctx context.Context, claimed ocm.Host) bool {
+	d, err := s.Peers.Discover(ctx, claimed)
+	return err != nil || d.HasCapability(ocm.CapHTTPSig) || d.PublicKey != nil
+}
+
 // verifyLegacy verifies a signature by draft-cavage of a host that publishes a
 // key for that and has no other.
 func (s *Server) verifyLegacy(r *http.Request, body []byte, claimed ocm.Host) (httpsig.Info, error) {
@@ -269,7 +277,7 @@ func (s *Server) verifyLegacy(r *http.Request, body []byte, claimed ocm.Host) (h
 }
 
 func (s *Server) verifySignature(r *http.Request, body []byte, claimed ocm.Host, v peer.Verdict) (info httpsig.Info, err error) {
-	if httpsig.HasLegacy(r) {
+	if httpsig.HasLegacy(r) && s.hasLegacyKey(r.Context(), claimed) {
 		if info, err = s.verifyLegacy(r, body, claimed); err != nil {
 			return info, err
 		}
