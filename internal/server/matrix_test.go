@@ -97,6 +97,7 @@ func (f *flows) run() {
 	f.receiveShare(true)
 	f.receiveDeclined()
 	f.leave()
+	f.uninvited()
 	if why := f.sim.Refusals(); why != "" && f.t.Failed() {
 		f.t.Logf("%s refused: %s", f.d.Name, why)
 	}
@@ -424,4 +425,21 @@ func (f *flows) leave() {
 		return err == nil && !slices.ContainsFunc(queue, func(m delivery.Row) bool { return m.Kind == "notification" })
 	})
 	f.receives("leave", passes)
+}
+
+// uninvited shares with someone whose server demands an invite first: the person
+// is told so, whatever the words of the refusal.
+func (f *flows) uninvited() {
+	d, err := f.alice.Server.Peers.Discover(f.t.Context(), f.sim.Host)
+	if err != nil || !d.HasCriterion(ocm.CriterionInvite) {
+		return
+	}
+	carol := f.alice.Site.Person("carol")
+	carol.Put("uninvited.txt", "x")
+	sent := carol.Share("uninvited.txt", f.sim.Address(), "read")
+	weftest.Until(f.t, "a share without an invite is refused by "+f.d.Name, func() bool { return carol.SentState(sent.ID) == "failed" })
+	if why := carol.Shares().Sent[0].Reason; !strings.Contains(why, "takes shares only after an invite") {
+		f.t.Errorf("a share without an invite: %q", why)
+	}
+	f.sends("uninvited", refuses)
 }
