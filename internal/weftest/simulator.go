@@ -161,7 +161,7 @@ func (s *Simulator) serve(w http.ResponseWriter, r *http.Request) {
 		s.takeAcceptance(w, r)
 	case p == "/token":
 		s.giveToken(w, r)
-	case strings.HasPrefix(p+"/", s.Dialect.WebDAV):
+	case strings.HasPrefix(p, s.Dialect.WebDAV):
 		s.giveFile(w, r)
 	default:
 		http.NotFound(w, r)
