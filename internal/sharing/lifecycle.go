@@ -318,10 +318,15 @@ func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (a
 	}
 	_, err = c.Client.Notify(ctx, to, n)
 	if pe, ok := errors.AsType[*client.PeerError](err); ok && (n.Type == ocm.ShareUnshared || n.Type == ocm.ShareDeclined) &&
-		(pe.Status == http.StatusNotFound || pe.Status == http.StatusBadRequest && to.Profile.UnknownIsBad) {
+		unknownThere(to, pe) {
 		return nil, nil // it is gone there, which is what we wanted
 	}
 	return nil, delivery.Refused(m.Peer, err)
+}
+
+// unknownThere reports whether a peer answered that it has no such share.
+func unknownThere(to client.Peer, pe *client.PeerError) bool {
+	return pe.Status == http.StatusNotFound || pe.Status == http.StatusBadRequest && to.Profile.UnknownIsBad
 }
 
 // attach adds to a notification what older forms carry: the secret of its share,
