@@ -64,6 +64,16 @@ var Reasons = []string{
 	"not-ocm", "wait", "trouble", "refused",
 }
 
+// Hint adds to a failure's sentence what the person can make of it; reason is the
+// stable word for that.
+func Hint(err error, reason, hint string) error {
+	if s, ok := errors.AsType[*setback](err); ok {
+		s.reason = reason
+		s.sentence += "; " + hint
+	}
+	return err
+}
+
 // Explain puts what a peer answered, or did not, into words.
 func Explain(host ocm.Host, err error) error {
 	if err == nil {
