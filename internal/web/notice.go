@@ -48,6 +48,7 @@ func (l *Locale) Tell(n notice.Notice) Told {
 		next("/inbox", "answer")
 	case notice.Held:
 		say("shield", "warn", "share-held", n.Times, p.Host)
+		told.Share = "" // they may be several
 		next("/inbox", "look")
 	case notice.TakenOver:
 		say("folder-in", "good", "share-accepted", who, p.Name)
