@@ -16,6 +16,7 @@ CREATE TABLE notices (
     mail_id TEXT NOT NULL               -- the e-mail that is to tell of it, '' for none
 );
 CREATE INDEX notices_by_user ON notices (user_id, read_at, id);
+CREATE INDEX notices_by_subject ON notices (user_id, subject, kind, read_at);
 CREATE INDEX notices_by_time ON notices (at);
 CREATE INDEX notices_by_mail ON notices (mail_id);
 
