@@ -416,7 +416,8 @@ func (s *Service) Refuse(ctx context.Context, ownerID, id, message string, silen
 		if err := s.close(ctx, tx, q.ID, QuestionRefused); err != nil {
 			return err
 		}
-		return s.tell(ctx, tx, ocm.Host(q.PeerHost), n)
+		// What they call it is not to hold back, nor be held back by, a share of that name.
+		return s.tellBehind(ctx, tx, q.ID, ocm.Host(q.PeerHost), n)
 	})
 	s.Outbox.Wake()
 	return err

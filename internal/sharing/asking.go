@@ -266,7 +266,7 @@ func (s *Service) Withdraw(ctx context.Context, userID, id string) error {
 		if r.State != RequestPending && r.State != RequestAsked && !reshared {
 			return errNotWithdraw
 		}
-		attempted, err := s.Outbox.Withdraw(ctx, tx, r.ID)
+		attempted, err := s.Outbox.Withdraw(ctx, tx, ocm.Host(r.PeerHost), r.ID)
 		if err != nil {
 			return err
 		}

@@ -18,9 +18,15 @@ import (
 
 const kindNotification = "notification"
 
-// tell queues a notification to a peer; what we would tell ourselves happens
-// in the same transaction.
+// tell queues a notification to a peer behind the others about its share; what we
+// would tell ourselves happens in the same transaction.
 func (s *Service) tell(ctx context.Context, tx bun.Tx, peer ocm.Host, n ocm.Notification) error {
+	// What is about no share waits for no other message.
+	return s.tellBehind(ctx, tx, cmp.Or(n.ProviderID, store.NewID()), peer, n)
+}
+
+// tellBehind is tell with another order key, for what is not about a share alone.
+func (s *Service) tellBehind(ctx context.Context, tx bun.Tx, orderKey string, peer ocm.Host, n ocm.Notification) error {
 	n.SenderDomain = s.Self
 	if peer == s.Self {
 		return s.apply(ctx, tx, s.Self, &n)
@@ -35,10 +41,7 @@ func (s *Service) tell(ctx context.Context, tx bun.Tx, peer ocm.Host, n ocm.Noti
 	if err != nil {
 		return err
 	}
-	// What is about no share waits for no other message.
-	return s.Outbox.Enqueue(ctx, tx, delivery.Message{
-		Peer: peer, OrderKey: cmp.Or(n.ProviderID, store.NewID()), Kind: kindNotification, Payload: payload,
-	})
+	return s.Outbox.Enqueue(ctx, tx, delivery.Message{Peer: peer, OrderKey: orderKey, Kind: kindNotification, Payload: payload})
 }
 
 // TellRemoved queues the word that the identifier by which peer knows one of our

@@ -305,7 +305,7 @@ func (s *Service) end(ctx context.Context, tx bun.Tx, o *Outgoing, reason string
 		return s.setState(ctx, tx, o, StateEnded, reason)
 	}
 	reached := o.State == StateDelivered || o.State == StateAccepted
-	attempted, err := s.Outbox.Withdraw(ctx, tx, o.ID)
+	attempted, err := s.Outbox.Withdraw(ctx, tx, ocm.Host(o.PeerHost), o.ID)
 	if err != nil {
 		return err
 	}
@@ -346,7 +346,7 @@ func (s *Service) ChangePermissions(ctx context.Context, ownerID, id string, per
 			return err
 		}
 		if o.State == StatePending {
-			waiting, err := tx.NewSelect().Model((*delivery.Row)(nil)).Where("order_key = ? AND attempts = 0", o.ID).Exists(ctx)
+			waiting, err := tx.NewSelect().Model((*delivery.Row)(nil)).Where("order_key = ? AND kind = ? AND attempts = 0", o.ID, kindShare).Exists(ctx)
 			if err != nil || waiting {
 				return err // the creation will carry the new rights
 			}
@@ -361,11 +361,12 @@ func (s *Service) ChangePermissions(ctx context.Context, ownerID, id string, per
 
 // Resend tries a failed share again.
 func (s *Service) Resend(ctx context.Context, ownerID, id string) error {
-	if _, err := get[Outgoing](ctx, s.DB.Read, "id = ? AND owner_id = ?", id, ownerID); err != nil {
+	o, err := get[Outgoing](ctx, s.DB.Read, "id = ? AND owner_id = ?", id, ownerID)
+	if err != nil {
 		return err
 	}
 	var rows []delivery.Row
-	if err := s.DB.Read.NewSelect().Model(&rows).Column("id").Where("order_key = ?", id).Scan(ctx); err != nil {
+	if err := s.DB.Read.NewSelect().Model(&rows).Column("id").Where("order_key = ? AND peer_host = ?", id, o.PeerHost).Order("id").Scan(ctx); err != nil {
 		return err
 	}
 	if len(rows) == 0 {

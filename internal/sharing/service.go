@@ -75,6 +75,7 @@ func (s *Service) Start() {
 	s.Outbox.Register(kindShare, shareCourier{s})
 	s.Outbox.Register(kindNotification, notificationCourier{s})
 	s.Outbox.Register(kindRequest, requestCourier{s})
+	s.Outbox.PassDead(kindNotification)
 }
 
 // Run ends expired shares until ctx ends.
