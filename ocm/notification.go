@@ -51,9 +51,10 @@ type Notification struct {
 	GroupID      string   // identifier at the senderDomain; GROUP_REMOVED only
 
 	// ShareWith is who is to receive a share: the third party of
-	// REQUEST_RESHARE and of what ends it, the asking person of REQUEST_SHARE.
+	// REQUEST_RESHARE and of what ends it, the asking person of REQUEST_SHARE. A
+	// SHARE_DECLINED that has it says no to that request.
 	ShareWith Address
-	Owner     Address // who is asked; REQUEST_SHARE only
+	Owner     Address // who is asked by REQUEST_SHARE, or says no to it
 	ShareID   string  // names the resource, opaque or a URL; REQUEST_SHARE only
 
 	Form         NotificationForm
@@ -248,9 +249,12 @@ func ReadNotification(b []byte) (*Notification, error) {
 		readRequest(n, file)
 	case RequestReshare, ReshareUndo:
 		readReshare(n, inner, file)
-	case ShareDeclined: // of a request to include someone
+	case ShareDeclined: // of a request
 		if file.has("shareWith") {
 			n.ShareWith = readParty(file, "shareWith")
+		}
+		if file.has("owner") {
+			n.Owner = readParty(file, "owner")
 		}
 	}
 	switch {

@@ -253,6 +253,95 @@ func TestRequestsAtHomeAndToServersThatTakeNone(t *testing.T) {
 	becomes(bob, r.ID, "refused")
 }
 
+// A no is to one person's question to one other, wherever else the same is asked.
+func TestANoIsToOneRequest(t *testing.T) {
+	north, south := weftest.Start(t), weftest.Start(t)
+	alice, dave := north.Person("alice"), north.Person("dave")
+	bob, carol := south.Person("bob"), south.Person("carol")
+	for _, owner := range []*weftest.Person{alice, dave} {
+		owner.Befriend(bob)
+		owner.Befriend(carol)
+	}
+	var ids [4]string
+	for i, c := range []struct{ asker, owner *weftest.Person }{{bob, alice}, {bob, dave}, {carol, alice}, {carol, dave}} {
+		ids[i] = ask(c.asker, c.owner.Address, "Reports").ID
+		becomes(c.asker, ids[i], "asked")
+	}
+	for _, q := range requests(alice).Received {
+		if q.From == bob.Address {
+			alice.API("POST", "/requests/"+q.ID+"/refuse", map[string]any{"message": "no, Bob"}, nil)
+		}
+	}
+	if got := becomes(bob, ids[0], "refused"); got.Reason != "no, Bob" {
+		t.Errorf("%+v", got)
+	}
+	becomes(bob, ids[1], "asked")
+	becomes(carol, ids[2], "asked")
+	becomes(carol, ids[3], "asked")
+}
+
+// Servers that do not say who is meant are believed where it can be one alone.
+func TestANoThatDoesNotSayToWhomIsToTheOnlyOne(t *testing.T) {
+	site := weftest.Start(t)
+	bob, carol := site.Person("bob"), site.Person("carol")
+	p := weftest.NewPeer(t)
+	heard(p)
+	owner := "marie@" + string(p.Host)
+	first, second := ask(bob, owner, "x"), ask(carol, owner, "x")
+	becomes(bob, first.ID, "asked")
+	becomes(carol, second.ID, "asked")
+	decline := func(message string, with *weftest.Person) weftest.Answer {
+		n := ocm.Notification{Type: ocm.ShareDeclined, ProviderID: "x", Message: message}
+		if with != nil {
+			n.ShareWith = ocm.Address{Identifier: with.Name, Host: site.Host}
+		}
+		return p.Post(site, "/ocm/notifications", jsonType, notice(t, p, n))
+	}
+	if a := decline("to whom?", nil); a.Status != 400 || !strings.Contains(a.Body, "notification.file.shareWith") {
+		t.Errorf("to one of two: %d %s", a.Status, a.Body)
+	}
+	becomes(bob, first.ID, "asked")
+	want(t, "to Bob", decline("not you", bob), 201)
+	want(t, "to the one that is left", decline("nor you", nil), 201)
+	want(t, "again, in other words", decline("nobody", nil), 201)
+	if a, b := becomes(bob, first.ID, "refused"), becomes(carol, second.ID, "refused"); a.Reason != "not you" || b.Reason != "nor you" {
+		t.Errorf("%+v, %+v", a, b)
+	}
+}
+
+// At home a no to a question about a share is not a word about the share.
+func TestANoAtHomeEndsNoShare(t *testing.T) {
+	site := weftest.Start(t)
+	alice, bob := site.Person("alice"), site.Person("bob")
+	alice.Put("Reef/a.txt", "a")
+	sent := alice.Share("Reef", "bob")
+	bob.Accept("Reef")
+	r := ask(bob, "alice", sent.ID, map[string]any{"permissions": []string{"read", "write"}})
+	alice.API("POST", "/requests/"+asked(alice, sent.ID).ID+"/refuse", map[string]any{"message": "no"}, nil)
+	if got := becomes(bob, r.ID, "refused"); got.Reason != "no" {
+		t.Errorf("%+v", got)
+	}
+	if state := alice.SentState(sent.ID); state != "accepted" {
+		t.Error(state)
+	}
+}
+
+// Not everything that comes from whom one asked is the answer.
+func TestAnotherShareIsNoAnswerToARequest(t *testing.T) {
+	alice, bob := two(t)
+	alice.Befriend(bob)
+	alice.Put("holiday.jpg", "sun")
+	alice.Put("b/report", "text")
+	r := ask(bob, alice.Address, "the report")
+	q := asked(alice, "the report")
+	alice.Share("holiday.jpg", bob.Address)
+	bob.Inbox("holiday.jpg", "pending")
+	becomes(bob, r.ID, "asked")
+	alice.API("POST", "/requests/"+q.ID+"/grant", map[string]any{"path": "b/report"}, nil)
+	bob.Inbox("report", "pending")
+	becomes(bob, r.ID, "granted")
+}
+
 // three are people on servers of their own, alice sharing a folder with bob.
 func three(t *testing.T, reshares string, change map[string]any) (alice, bob, carol *weftest.Person, sent weftest.Sent, in weftest.Received) {
 	t.Helper()

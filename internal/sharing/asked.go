@@ -35,6 +35,7 @@ type ReceivedRequest struct {
 
 	ID           string `bun:",pk"`
 	OwnerID      string
+	Owner        string // OCM Address by which they were asked; "" for a reshare
 	Kind         string
 	Asker        string // OCM Address
 	PeerHost     string // its host
@@ -93,7 +94,7 @@ var errManyRequests = ocm.NewError(http.StatusTooManyRequests, ocm.CodeRateLimit
 // Request to Share).
 func (s *Service) put(ctx context.Context, from Origin, profile client.Profile, n *ocm.Notification) (*ocm.NotificationAnswer, error) {
 	if n.Type == ocm.RequestShare {
-		return &ocm.NotificationAnswer{}, s.putShare(ctx, from, n)
+		return s.putShare(ctx, from, n)
 	}
 	if err := s.proven(ctx, s.DB.Read, from, profile, n); err != nil {
 		return nil, err
@@ -101,29 +102,33 @@ func (s *Service) put(ctx context.Context, from Origin, profile client.Profile, 
 	return s.putReshare(ctx, from, profile, n)
 }
 
-func (s *Service) putShare(ctx context.Context, from Origin, n *ocm.Notification) error {
+func (s *Service) putShare(ctx context.Context, from Origin, n *ocm.Notification) (*ocm.NotificationAnswer, error) {
 	if n.ShareWith.Host != from.Host {
-		return ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "the asking person is not of the sender's host")
+		return nil, ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "the asking person is not of the sender's host")
 	}
 	owner, err := s.person(ctx, n.Owner.Identifier, from.Host)
 	if e, ok := errors.AsType[*ocm.Error](err); ok && e.Code == ocm.CodeRecipientNotFound || n.Owner.Host != s.Self {
 		explain.Note(ctx, "request", "%s is nobody here", n.Owner)
-		return ErrNotPassedOn
+		return nil, ErrNotPassedOn
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	q := &ReceivedRequest{
-		OwnerID: owner.ID, Kind: AskShare, Asker: n.ShareWith.String(), PeerHost: string(from.Host), ShareWith: n.ShareWith.String(),
+		OwnerID: owner.ID, Owner: n.Owner.String(), Kind: AskShare, Asker: n.ShareWith.String(), PeerHost: string(from.Host), ShareWith: n.ShareWith.String(),
 		ShareID: n.ShareID, ResourceType: n.ResourceType, Permissions: joinPerms(n.Permissions), Message: n.Message,
 	}
 	if err := s.maySend(ctx, from, q); err != nil {
-		return err
+		return nil, err
 	}
 	if q.Path, err = s.locate(ctx, owner, n.ShareID); err != nil {
-		return err
+		return nil, err
 	}
-	return s.ask(ctx, q)
+	if err := s.ask(ctx, q); err != nil {
+		return nil, err
+	}
+	// The share that comes of it is known by that, whatever they called it.
+	return &ocm.NotificationAnswer{ProviderID: q.NewID}, nil
 }
 
 // maySend reports whether policy and the owner let someone ask.
@@ -406,9 +411,13 @@ func (s *Service) Refuse(ctx context.Context, ownerID, id, message string, silen
 	if silently {
 		return s.close(ctx, s.DB.Write, q.ID, QuestionIgnored)
 	}
+	// Others may ask for the same, or others be asked: it says who asked whom.
 	n := ocm.Notification{Type: ocm.ShareDeclined, ResourceType: q.ResourceType, ProviderID: q.ShareID, Message: message}
-	if q.Kind == AskReshare {
-		if n.ShareWith, err = ocm.ReadAddress(q.ShareWith); err != nil {
+	if n.ShareWith, err = ocm.ReadAddress(q.ShareWith); err != nil {
+		return err
+	}
+	if q.Owner != "" {
+		if n.Owner, err = ocm.ReadAddress(q.Owner); err != nil {
 			return err
 		}
 	}
