@@ -124,7 +124,7 @@ func (s *Service) putShare(ctx context.Context, from Origin, n *ocm.Notification
 	if q.Path, err = s.locate(ctx, owner, n.ShareID); err != nil {
 		return nil, err
 	}
-	if err := s.ask(ctx, q); err != nil {
+	if err := s.ask(ctx, q, nil); err != nil {
 		return nil, err
 	}
 	// The share that comes of it is known by that, whatever they called it.
@@ -187,10 +187,14 @@ func (s *Service) locate(ctx context.Context, owner account.User, named string) 
 	return name, nil
 }
 
-// ask records a question, once however often it is asked.
-func (s *Service) ask(ctx context.Context, q *ReceivedRequest) error {
+// ask records a question, once however often it is asked, with what also does in
+// the same transaction.
+func (s *Service) ask(ctx context.Context, q *ReceivedRequest, also inTx) error {
 	now := s.Now()
 	return s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if err := also.do(ctx, tx); err != nil {
+			return err
+		}
 		var before ReceivedRequest
 		err := tx.NewSelect().Model(&before).
 			Where("owner_id = ? AND kind = ? AND asker = ? AND share_with = ? AND share_id = ?", q.OwnerID, q.Kind, q.Asker, q.ShareWith, q.ShareID).
@@ -269,16 +273,19 @@ func (s *Service) putReshare(ctx context.Context, from Origin, profile client.Pr
 		OwnerID: owner.ID, Kind: AskReshare, Asker: parent.ShareWith, PeerHost: parent.PeerHost, ShareWith: n.ShareWith.String(), ShareID: parent.ID,
 		Path: parent.Path, Parent: parent.ID, NewID: store.NewID(), ResourceType: parent.ResourceType, Permissions: joinPerms(permissions), Message: n.Message,
 	}
+	inOrder := func(ctx context.Context, tx bun.Tx) error {
+		return s.hear(ctx, tx, from, aboutReshare(parent.ID, q.ShareWith), false)
+	}
 	if s.Reshares == ReshareAsk {
-		if err := s.ask(ctx, q); err != nil || !profile.SecretProves {
-			return &ocm.NotificationAnswer{}, err
+		if err := s.ask(ctx, q, inOrder); err != nil || !profile.SecretProves {
+			return &ocm.NotificationAnswer{}, unless(err, errOvertaken)
 		}
 		// It cannot go on without an id, which the share will have.
 		return &ocm.NotificationAnswer{ProviderID: q.NewID, Token: n.SharedSecret}, nil
 	}
-	o, err := s.include(ctx, owner, parent, q, NewOutgoing{})
+	o, err := s.include(ctx, owner, parent, q, NewOutgoing{}, inOrder)
 	if err != nil {
-		return nil, err
+		return &ocm.NotificationAnswer{}, unless(err, errOvertaken) // taken back since
 	}
 	explain.Note(ctx, "request", "granted by federation.reshares, as share %s", o.ID)
 	return &ocm.NotificationAnswer{ProviderID: o.ID, Token: n.SharedSecret}, nil
@@ -286,7 +293,7 @@ func (s *Service) putReshare(ctx context.Context, from Origin, profile client.Pr
 
 // include makes the share that a request to include someone asks for. What the
 // share it is asked by demands, and its end, hold for it too.
-func (s *Service) include(ctx context.Context, owner account.User, parent *Outgoing, q *ReceivedRequest, n NewOutgoing) (*Outgoing, error) {
+func (s *Service) include(ctx context.Context, owner account.User, parent *Outgoing, q *ReceivedRequest, n NewOutgoing, also inTx) (*Outgoing, error) {
 	n.Path, n.With, n.RequireMFA = parent.Path, q.ShareWith, parent.MustMFA
 	if len(n.Permissions) == 0 {
 		n.Permissions = splitPerms(q.Permissions)
@@ -299,8 +306,11 @@ func (s *Service) include(ctx context.Context, owner account.User, parent *Outgo
 		return nil, err
 	}
 	o.ID, o.Parent, o.NeedsExchange = q.NewID, parent.ID, parent.MustExchange || parent.NeedsExchange
-	err = s.launch(ctx, owner, o)
+	err = s.launch(ctx, owner, o, also)
 	if errors.Is(err, ErrDuplicate) { // asked again: the share is there
+		if err := s.DB.Tx(ctx, also.do); err != nil {
+			return nil, err
+		}
 		return get[Outgoing](ctx, s.DB.Read, "owner_id = ? AND path = ? AND share_with = ? AND share_type = ? AND state IN (?)",
 			o.OwnerID, o.Path, o.ShareWith, o.ShareType, bun.List([]string{StatePending, StateDelivered, StateAccepted}))
 	}
@@ -373,7 +383,7 @@ func (s *Service) Grant(ctx context.Context, owner account.User, id string, n Ne
 		if err != nil {
 			return nil, err
 		}
-		if o, err = s.include(ctx, owner, parent, q, n); err != nil {
+		if o, err = s.include(ctx, owner, parent, q, n, nil); err != nil {
 			return nil, err
 		}
 	} else {
@@ -391,7 +401,7 @@ func (s *Service) Grant(ctx context.Context, owner account.User, id string, n Ne
 			return nil, err
 		}
 		o.ID = q.NewID
-		if err := s.launch(ctx, owner, o); err != nil {
+		if err := s.launch(ctx, owner, o, nil); err != nil {
 			return nil, err
 		}
 	}

@@ -307,7 +307,7 @@ func (s *Service) Withdraw(ctx context.Context, userID, id string) error {
 			}
 			undo.SharedSecret = ocm.Secret(token)
 		}
-		return s.tell(ctx, tx, ocm.Host(r.PeerHost), undo)
+		return s.tellBehind(ctx, tx, r.ID, ocm.Host(r.PeerHost), undo) // the request, which may be under way
 	})
 	s.Outbox.Wake()
 	return err

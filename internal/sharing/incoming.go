@@ -94,9 +94,11 @@ type Received struct {
 
 // Origin is where a message comes from.
 type Origin struct {
-	Host    ocm.Host
-	Verdict peer.Verdict // what policy says of the host
-	Signed  bool         // by the host; an unsigned sender's name proves nothing
+	Host      ocm.Host
+	Verdict   peer.Verdict // what policy says of the host
+	Signed    bool         // by the host; an unsigned sender's name proves nothing
+	Said      time.Time    // when it was signed; zero where that is not told
+	Signature string       // to know the same message by; "" when there is none
 }
 
 // Receive stores a share that peer sends, and returns the recipient's display
@@ -122,7 +124,12 @@ func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*o
 	}
 	fresh := false
 	err = s.DB.Batch(ctx, func(ctx context.Context, tx bun.Tx) (err error) {
-		if fresh, err = insertIncoming(ctx, tx, in, members); err != nil || !fresh {
+		if last, err := s.last(ctx, tx, from.Host, aboutShare(in.ProviderID)); err != nil {
+			return err
+		} else if last != nil { // SHARE_UNSHARED came first
+			in.EndedAt, in.EndedReason = in.CreatedAt, "ended by its owner"
+		}
+		if fresh, err = insertIncoming(ctx, tx, in, members); err != nil || !fresh || in.EndedAt != 0 {
 			return err
 		}
 		if request != nil {
@@ -141,6 +148,8 @@ func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*o
 	switch {
 	case !fresh:
 		explain.Note(ctx, "share", "known already, nothing changes")
+	case in.EndedAt != 0:
+		explain.Note(ctx, "share", "stored as %s, and ended: its end came before it", in.ID)
 	case in.Quarantine != "":
 		explain.Note(ctx, "share", "stored as %s, in quarantine: %s", in.ID, in.Quarantine)
 	case trusted:

@@ -67,14 +67,23 @@ func (s *Service) Notify(ctx context.Context, from Origin, n *ocm.Notification) 
 		answer, err := s.put(ctx, from, profile, n)
 		return answer, unknownFor(profile, err)
 	}
+	var unknown error
 	err := s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := s.proven(ctx, tx, from, profile, n); err != nil {
-			return err
+		err := s.proven(ctx, tx, from, profile, n)
+		if err == nil {
+			err = s.inOrder(ctx, tx, from, n)
 		}
-		return s.apply(ctx, tx, from.Host, n)
+		if err == nil {
+			err = s.apply(ctx, tx, from.Host, n)
+		}
+		if errors.Is(err, ErrNoShare) && n.Type == ocm.ShareUnshared {
+			unknown = err // it may have overtaken its share
+			err = s.hear(ctx, tx, from, aboutShare(n.ProviderID), true)
+		}
+		return unless(err, errOvertaken)
 	})
 	s.Outbox.Wake()
-	return &ocm.NotificationAnswer{}, unknownFor(profile, err)
+	return &ocm.NotificationAnswer{}, unknownFor(profile, cmp.Or(err, unknown))
 }
 
 // unknownFor is the answer about a share that is not there as a peer understands
@@ -284,6 +293,9 @@ func (s *Service) Sweep(ctx context.Context) error {
 			}
 		}
 		if err := s.sweepRequests(ctx, tx); err != nil {
+			return err
+		}
+		if err := s.sweepOrder(ctx, tx); err != nil {
 			return err
 		}
 		_, err = tx.NewDelete().Table("seen_signatures").Where("expires_at <= ?", now).Exec(ctx)

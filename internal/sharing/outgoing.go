@@ -101,11 +101,12 @@ func (s *Service) Create(ctx context.Context, owner account.User, n NewOutgoing)
 	if err != nil {
 		return nil, err
 	}
-	return o, s.launch(ctx, owner, o)
+	return o, s.launch(ctx, owner, o, nil)
 }
 
-// launch records a share and queues its delivery.
-func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing) error {
+// launch records a share and queues its delivery, with what also does in the same
+// transaction.
+func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing, also inTx) error {
 	secret := seal.Token(32)
 	o.SecretHash = seal.HashHex(secret)
 	payload, err := json.Marshal(shareMessage{secret.Reveal()})
@@ -122,6 +123,9 @@ func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing) e
 		if same {
 			return ErrDuplicate
 		}
+		if err := also.do(ctx, tx); err != nil {
+			return err
+		}
 		if _, err := tx.NewInsert().Model(o).Exec(ctx); err != nil {
 			return err
 		}
@@ -134,6 +138,16 @@ func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing) e
 	})
 	s.Outbox.Wake()
 	return err
+}
+
+// inTx is what else happens in a transaction; nil is nothing.
+type inTx func(ctx context.Context, tx bun.Tx) error
+
+func (f inTx) do(ctx context.Context, tx bun.Tx) error {
+	if f == nil {
+		return nil
+	}
+	return f(ctx, tx)
 }
 
 // draft checks what a person asks for against the files and the address.

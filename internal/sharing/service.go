@@ -57,6 +57,10 @@ type Service struct {
 	AllowPlain bool          // http and private addresses are fine: tests and the demo
 	TokenTTL   time.Duration // of access tokens; default 5 min
 
+	// SignatureLife is how long after a message arrived its signature, or one made
+	// before, can still be taken; default 10 min.
+	SignatureLife time.Duration
+
 	Requests    string        // who may ask our people for shares: FromContacts …
 	Reshares    string        // what becomes of requests to include someone: ReshareAuto …
 	RequestLife time.Duration // after which a request without an answer is given up
@@ -70,6 +74,9 @@ type Service struct {
 func (s *Service) Start() {
 	if s.TokenTTL <= 0 {
 		s.TokenTTL = 5 * time.Minute
+	}
+	if s.SignatureLife <= 0 {
+		s.SignatureLife = 10 * time.Minute
 	}
 	s.asking = store.Watched[map[string]bool]{DB: s.DB, Name: askingName, Load: loadAsking}
 	s.Outbox.Register(kindShare, shareCourier{s})
