@@ -54,8 +54,11 @@ type Notification struct {
 	// REQUEST_RESHARE and of what ends it, the asking person of REQUEST_SHARE. A
 	// SHARE_DECLINED that has it says no to that request.
 	ShareWith Address
-	Owner     Address // who is asked by REQUEST_SHARE, or says no to it
-	ShareID   string  // names the resource, opaque or a URL; REQUEST_SHARE only
+	Owner     Address // who is asked by REQUEST_SHARE, or answers it
+
+	// ShareID names the resource of REQUEST_SHARE, opaque or a URL. A
+	// SHARE_CHANGE_PERMISSION that has it is the yes to that request.
+	ShareID string
 
 	Form         NotificationForm
 	SenderID     string // of the share at the asking server; REQUEST_RESHARE before 1.5
@@ -249,6 +252,11 @@ func ReadNotification(b []byte) (*Notification, error) {
 		readRequest(n, file)
 	case RequestReshare, ReshareUndo:
 		readReshare(n, inner, file)
+	case ShareChangePermission: // as the answer to a request
+		if file.has("shareId") {
+			n.Owner, n.ShareWith = readParty(file, "owner"), readParty(file, "shareWith")
+			n.ShareID = file.required("shareId", maxShareID)
+		}
 	case ShareDeclined: // of a request
 		if file.has("shareWith") {
 			n.ShareWith = readParty(file, "shareWith")

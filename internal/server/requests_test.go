@@ -342,6 +342,47 @@ func TestAnotherShareIsNoAnswerToARequest(t *testing.T) {
 	becomes(bob, r.ID, "granted")
 }
 
+// What someone has already is granted by giving them the rights that they lack.
+func TestGrantingWhatIsSharedAlreadyGivesTheRightsThatLack(t *testing.T) {
+	alice, bob := two(t)
+	alice.Befriend(bob)
+	ann := alice.Site.Person("ann")
+	alice.Put("Reef/a.txt", "a")
+	for _, who := range []*weftest.Person{bob, ann} {
+		sent := alice.Share("Reef", who.Address, "read", "share")
+		who.Accept("Reef")
+		for _, c := range []struct {
+			resource string
+			asked    []string
+			has      int
+		}{
+			{"Reef", []string{"read"}, 2}, // which there is
+			{alice.Origin + "/dav/files/alice/Reef", []string{"read", "write"}, 3},
+		} {
+			r := ask(who, alice.Address, c.resource, map[string]any{"permissions": c.asked})
+			other := ask(who, alice.Address, "something else")
+			q := asked(alice, c.resource)
+			if a := alice.TryAPI("POST", "/requests/"+q.ID+"/grant", map[string]any{"expiresAt": time.Now().Add(time.Hour)}); a.Code() != "SHARE_EXISTS" {
+				t.Errorf("with an end: %d %s", a.Status, a.Body)
+			}
+			var granted weftest.Sent
+			alice.API("POST", "/requests/"+q.ID+"/grant", map[string]any{}, &granted)
+			if granted.ID != sent.ID || len(granted.Permissions) != c.has {
+				t.Errorf("%+v", granted)
+			}
+			becomes(who, r.ID, "granted")
+			becomes(who, other.ID, "asked")
+			if got := who.Inbox("Reef", "accepted"); len(got.Permissions) != c.has {
+				t.Errorf("%+v", got)
+			}
+			who.API("POST", "/requests/"+other.ID+"/withdraw", nil, nil)
+			if a := alice.TryAPI("POST", "/requests/"+q.ID+"/grant", map[string]any{}); a.Status != 404 {
+				t.Errorf("granted again: %d %s", a.Status, a.Body)
+			}
+		}
+	}
+}
+
 // three are people on servers of their own, alice sharing a folder with bob.
 func three(t *testing.T, reshares string, change map[string]any) (alice, bob, carol *weftest.Person, sent weftest.Sent, in weftest.Received) {
 	t.Helper()

@@ -368,7 +368,8 @@ func (s *Service) ReceivedRequests(ctx context.Context, ownerID string) ([]Recei
 }
 
 // Grant shares what was asked for. n may name another path, fewer rights and an
-// end; what it leaves out is as it was asked.
+// end; what it leaves out is as it was asked. A share that the asker has already
+// gets the rights that it lacks.
 func (s *Service) Grant(ctx context.Context, owner account.User, id string, n NewOutgoing) (*Outgoing, error) {
 	q, err := s.question(ctx, owner.ID, id)
 	if err != nil {
@@ -401,11 +402,29 @@ func (s *Service) Grant(ctx context.Context, owner account.User, id string, n Ne
 			return nil, err
 		}
 		o.ID = q.NewID
-		if err := s.launch(ctx, owner, o, nil); err != nil {
+		if err = s.launch(ctx, owner, o, nil); errors.Is(err, ErrDuplicate) && n.ExpiresAt.IsZero() {
+			o, err = s.widen(ctx, o, q)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
 	return o, s.close(ctx, s.DB.Write, q.ID, QuestionGranted)
+}
+
+// widen gives the asker what a share that is there lacks of the one that was asked
+// for, and tells them that it is the answer.
+func (s *Service) widen(ctx context.Context, asked *Outgoing, q *ReceivedRequest) (o *Outgoing, err error) {
+	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		o, err = get[Outgoing](ctx, tx, "owner_id = ? AND path = ? AND share_with = ? AND share_type = ? AND state IN (?)",
+			asked.OwnerID, asked.Path, asked.ShareWith, asked.ShareType, bun.List([]string{StatePending, StateDelivered, StateAccepted}))
+		if err != nil {
+			return err
+		}
+		return s.setRights(ctx, tx, o, (o.Rights() | asked.Rights()).Permissions(), q)
+	})
+	s.Outbox.Wake()
+	return o, err
 }
 
 // Refuse says no to a request, and why if the owner likes; silently, who asks
@@ -421,15 +440,9 @@ func (s *Service) Refuse(ctx context.Context, ownerID, id, message string, silen
 	if silently {
 		return s.close(ctx, s.DB.Write, q.ID, QuestionIgnored)
 	}
-	// Others may ask for the same, or others be asked: it says who asked whom.
 	n := ocm.Notification{Type: ocm.ShareDeclined, ResourceType: q.ResourceType, ProviderID: q.ShareID, Message: message}
-	if n.ShareWith, err = ocm.ReadAddress(q.ShareWith); err != nil {
+	if err := q.name(&n); err != nil {
 		return err
-	}
-	if q.Owner != "" {
-		if n.Owner, err = ocm.ReadAddress(q.Owner); err != nil {
-			return err
-		}
 	}
 	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if err := s.close(ctx, tx, q.ID, QuestionRefused); err != nil {
@@ -439,6 +452,18 @@ func (s *Service) Refuse(ctx context.Context, ownerID, id, message string, silen
 		return s.tellBehind(ctx, tx, q.ID, ocm.Host(q.PeerHost), n)
 	})
 	s.Outbox.Wake()
+	return err
+}
+
+// name completes an answer with who asked whom: others may ask for the same, or others
+// be asked.
+func (q *ReceivedRequest) name(n *ocm.Notification) (err error) {
+	if n.ShareWith, err = ocm.ReadAddress(q.ShareWith); err == nil && q.Owner != "" {
+		n.Owner, err = ocm.ReadAddress(q.Owner)
+	}
+	if n.Type == ocm.ShareChangePermission {
+		n.ShareID = q.ShareID
+	}
 	return err
 }
 

@@ -400,6 +400,16 @@ func (s *Service) refusedRequest(ctx context.Context, tx bun.Tx, from ocm.Host, 
 	return nil
 }
 
+// grantedRequest records that an owner said yes by giving rights to a share that is
+// there.
+func (s *Service) grantedRequest(ctx context.Context, tx bun.Tx, from ocm.Host, n *ocm.Notification) error {
+	_, err := tx.NewUpdate().Model((*SentRequest)(nil)).
+		Where("peer_host = ? AND kind = ? AND share_id = ? AND share_with = ? AND owner = ?", string(from), AskShare, n.ShareID, n.ShareWith.String(), n.Owner.String()).
+		Where("state IN (?)", bun.List([]string{RequestPending, RequestAsked})).
+		Set("state = ?", RequestGranted).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
+	return err
+}
+
 // lastOf is the last element of a link or path, for people.
 func lastOf(resource string) string {
 	if i := strings.Index(resource, "://"); i >= 0 {

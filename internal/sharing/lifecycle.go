@@ -229,8 +229,10 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 			return err
 		}
 		in.Permissions = joinPerms(n.Permissions)
-		_, err = tx.NewUpdate().Model(in).Column("permissions").WherePK().Exec(ctx)
-		return err
+		if _, err = tx.NewUpdate().Model(in).Column("permissions").WherePK().Exec(ctx); err != nil || n.ShareID == "" {
+			return err
+		}
+		return s.grantedRequest(ctx, tx, peer, n)
 
 	case ocm.ReshareUndo:
 		return s.undo(ctx, tx, peer, n)

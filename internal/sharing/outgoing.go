@@ -355,22 +355,31 @@ func (s *Service) ChangePermissions(ctx context.Context, ownerID, id string, per
 			return ErrShareEnded
 		}
 		out = o
-		o.Permissions, o.UpdatedAt = joinPerms(permissions), s.Now().UnixMilli()
-		if _, err := tx.NewUpdate().Model(o).Column("permissions", "updated_at").WherePK().Exec(ctx); err != nil {
-			return err
-		}
-		if o.State == StatePending {
-			waiting, err := tx.NewSelect().Model((*delivery.Row)(nil)).Where("order_key = ? AND kind = ? AND attempts = 0", o.ID, kindShare).Exists(ctx)
-			if err != nil || waiting {
-				return err // the creation will carry the new rights
-			}
-		}
-		return s.tell(ctx, tx, ocm.Host(o.PeerHost), ocm.Notification{
-			Type: ocm.ShareChangePermission, ResourceType: o.ResourceType, ProviderID: o.ID, Permissions: permissions,
-		})
+		return s.setRights(ctx, tx, o, permissions, nil)
 	})
 	s.Outbox.Wake()
 	return out, err
+}
+
+// setRights gives a share other rights, in tx, and tells the peer; that it is the yes
+// to a request too.
+func (s *Service) setRights(ctx context.Context, tx bun.Tx, o *Outgoing, permissions []string, asked *ReceivedRequest) error {
+	o.Permissions, o.UpdatedAt = joinPerms(permissions), s.Now().UnixMilli()
+	if _, err := tx.NewUpdate().Model(o).Column("permissions", "updated_at").WherePK().Exec(ctx); err != nil {
+		return err
+	}
+	n := ocm.Notification{Type: ocm.ShareChangePermission, ResourceType: o.ResourceType, ProviderID: o.ID, Permissions: permissions}
+	if asked != nil {
+		if err := asked.name(&n); err != nil {
+			return err
+		}
+	} else if o.State == StatePending {
+		waiting, err := tx.NewSelect().Model((*delivery.Row)(nil)).Where("order_key = ? AND kind = ? AND attempts = 0", o.ID, kindShare).Exists(ctx)
+		if err != nil || waiting {
+			return err // the creation will carry the new rights
+		}
+	}
+	return s.tell(ctx, tx, ocm.Host(o.PeerHost), n)
 }
 
 // Resend tries a failed share again.
