@@ -485,6 +485,72 @@ func TestAReshareNeedsTheRightAndTheOwnersYes(t *testing.T) {
 	}
 }
 
+// What the owner takes back from a recipient is taken from those whom the recipient
+// included, and from those whom they did.
+func TestAReshareLivesByTheRightItWasMadeIn(t *testing.T) {
+	alice, bob, carol, sent, in := three(t, "auto", nil)
+	dora := carol.Site.Person("dora")
+	becomes(bob, include(bob, in.ID, carol.Address, "read", "write", "share").ID, "granted")
+	becomes(carol, include(carol, carol.Accept("Reef").ID, dora.Address, "read", "write").ID, "granted")
+	dora.Accept("Reef")
+	change := func(permissions ...string) {
+		alice.API("PATCH", "/shares/"+sent.ID, map[string]any{"permissions": permissions}, nil)
+	}
+	change("read", "share")
+	for who, rights := range map[*weftest.Person][]string{carol: {"read", "share"}, dora: {"read"}} {
+		weftest.Until(t, who.Name+" has no more rights than bob", func() bool { return slices.Equal(pick(who, "Reef").Permissions, rights) })
+	}
+	change("read")
+	for _, who := range []*weftest.Person{carol, dora} {
+		who.Inbox("Reef", "ended")
+	}
+	if state := alice.SentState(sent.ID); state != "accepted" {
+		t.Error(state)
+	}
+
+	change("read", "share")
+	eve, finn := carol.Site.Person("eve"), carol.Site.Person("finn")
+	weftest.Until(t, "bob may pass it on again", func() bool { return len(pick(bob, "Reef").Permissions) == 2 })
+	becomes(bob, include(bob, in.ID, eve.Address, "read").ID, "granted")
+	eve.Accept("Reef")
+	alice.API("DELETE", "/shares/"+sent.ID, nil, nil)
+	eve.Inbox("Reef", "ended")
+
+	// Who gives a share back takes nothing from others.
+	alice.Put("Notes/a.txt", "a")
+	sent = alice.Share("Notes", bob.Address, "read", "share")
+	in = bob.Accept("Notes")
+	becomes(bob, include(bob, in.ID, finn.Address, "read").ID, "granted")
+	finn.Accept("Notes")
+	bob.API("POST", "/received/"+in.ID+"/leave", nil, nil)
+	weftest.Until(t, "bob gave it back", func() bool { return alice.SentState(sent.ID) == "declined" })
+	if got := finn.Get("Shared with me/Notes/a.txt"); got != "a" {
+		t.Error(got)
+	}
+	// All end with what they are about, each once.
+	if a := alice.DAV("DELETE", "Notes", ""); a.Status != 204 {
+		t.Fatal(a.Status)
+	}
+	finn.Inbox("Notes", "ended")
+}
+
+// The owner's own yes is not the recipient's right.
+func TestAReshareThatTheOwnerGrantedIsTheirs(t *testing.T) {
+	alice, bob, carol, sent, in := three(t, "ask", nil)
+	include(bob, in.ID, carol.Address, "read", "write")
+	alice.API("POST", "/requests/"+asked(alice, sent.ID).ID+"/grant", map[string]any{}, nil)
+	carol.Accept("Reef")
+	alice.API("PATCH", "/shares/"+sent.ID, map[string]any{"permissions": []string{"read"}}, nil)
+	alice.API("DELETE", "/shares/"+sent.ID, nil, nil)
+	bob.Inbox("Reef", "ended")
+	if got := pick(carol, "Reef"); got.State != "accepted" || len(got.Permissions) != 2 {
+		t.Errorf("%+v", got)
+	}
+	if got := carol.Get("Shared with me/Reef/a.txt"); got != "fish" {
+		t.Error(got)
+	}
+}
+
 func TestAReshareInheritsWhatItsShareDemands(t *testing.T) {
 	alice := weftest.Start(t).Person("alice")
 	marie, plain := weftest.NewPeer(t), weftest.NewPeer(t)

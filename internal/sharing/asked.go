@@ -306,6 +306,7 @@ func (s *Service) include(ctx context.Context, owner account.User, parent *Outgo
 		return nil, err
 	}
 	o.ID, o.Parent, o.NeedsExchange = q.NewID, parent.ID, parent.MustExchange || parent.NeedsExchange
+	o.Granted = q.ID != "" // a question to the owner
 	err = s.launch(ctx, owner, o, also)
 	if errors.Is(err, ErrDuplicate) { // asked again: the share is there
 		if err := s.DB.Tx(ctx, also.do); err != nil {

@@ -58,6 +58,7 @@ type Outgoing struct {
 	RecipientName string
 	Sender        string // the identifier the owner goes by there; "" for the name
 	Parent        string // the share in whose right this one was asked for
+	Granted       bool   // its owner said yes to that; else the right was the consent
 	NeedsExchange bool   // only for servers with the code flow
 	CreatedAt     int64
 	UpdatedAt     int64
@@ -313,9 +314,21 @@ func (s *Service) Unshare(ctx context.Context, ownerID, id string) error {
 	return err
 }
 
-// end ends a share in tx. The peer is told only if it may know of the share.
+// end ends a share in tx, and those that were made in its right. The peer is told
+// only if it may know of the share.
 func (s *Service) end(ctx context.Context, tx bun.Tx, o *Outgoing, reason string) error {
-	if o.State == StateEnded || o.State == StateDeclined {
+	now, err := get[Outgoing](ctx, tx, "id = ?", o.ID)
+	if err != nil {
+		return err
+	}
+	*o = *now
+	if o.State == StateEnded { // with the one it was made in the right of
+		return nil
+	}
+	if err := s.endReshares(ctx, tx, o); err != nil {
+		return err
+	}
+	if o.State == StateDeclined {
 		return s.setState(ctx, tx, o, StateEnded, reason)
 	}
 	reached := o.State == StateDelivered || o.State == StateAccepted
@@ -332,6 +345,48 @@ func (s *Service) end(ctx context.Context, tx bun.Tx, o *Outgoing, reason string
 	return s.tell(ctx, tx, ocm.Host(o.PeerHost), ocm.Notification{
 		Type: ocm.ShareUnshared, ResourceType: o.ResourceType, ProviderID: o.ID, Message: "The share was ended.",
 	})
+}
+
+// endReshares ends the shares that were made in a share's right without a word of the
+// owner: they have no other ground than that right.
+func (s *Service) endReshares(ctx context.Context, tx bun.Tx, parent *Outgoing) error {
+	children, err := reshares(ctx, tx, parent)
+	if err != nil {
+		return err
+	}
+	for _, o := range children {
+		if err := s.end(ctx, tx, &o, "ended with the right of "+parent.ShareWith+" to pass it on"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// limitReshares lets the shares that were made in a share's right have no more rights
+// than it has.
+func (s *Service) limitReshares(ctx context.Context, tx bun.Tx, parent *Outgoing) error {
+	if !parent.Rights().Has(tree.Share) {
+		return s.endReshares(ctx, tx, parent)
+	}
+	children, err := reshares(ctx, tx, parent)
+	if err != nil {
+		return err
+	}
+	for _, o := range children {
+		if o.Rights()&^parent.Rights() == 0 {
+			continue
+		}
+		if err := s.setRights(ctx, tx, &o, (o.Rights() & parent.Rights()).Permissions(), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func reshares(ctx context.Context, tx bun.Tx, parent *Outgoing) (out []Outgoing, err error) {
+	err = tx.NewSelect().Model(&out).Where("parent = ? AND granted = ?", parent.ID, false).
+		Where("state NOT IN (?)", bun.List([]string{StateEnded, StateDeclined})).Order("id").Scan(ctx)
+	return out, err
 }
 
 func (s *Service) setState(ctx context.Context, tx bun.IDB, o *Outgoing, state, reason string) error {
@@ -361,12 +416,18 @@ func (s *Service) ChangePermissions(ctx context.Context, ownerID, id string, per
 	return out, err
 }
 
-// setRights gives a share other rights, in tx, and tells the peer; that it is the yes
-// to a request too.
+// setRights gives a share other rights, in tx, and tells the peer; of a request that
+// it is the yes to that. The shares made in its right keep within them.
 func (s *Service) setRights(ctx context.Context, tx bun.Tx, o *Outgoing, permissions []string, asked *ReceivedRequest) error {
 	o.Permissions, o.UpdatedAt = joinPerms(permissions), s.Now().UnixMilli()
 	if _, err := tx.NewUpdate().Model(o).Column("permissions", "updated_at").WherePK().Exec(ctx); err != nil {
 		return err
+	}
+	if err := s.limitReshares(ctx, tx, o); err != nil {
+		return err
+	}
+	if o.State == StateFailed {
+		return nil // should it be resent, it carries them
 	}
 	n := ocm.Notification{Type: ocm.ShareChangePermission, ResourceType: o.ResourceType, ProviderID: o.ID, Permissions: permissions}
 	if asked != nil {

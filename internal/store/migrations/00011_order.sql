@@ -16,6 +16,10 @@ CREATE TABLE last_words (
 );
 CREATE INDEX last_words_by_expiry ON last_words (expires_at);
 
+-- Its owner said yes to it, though it was asked for in the right of another share.
+ALTER TABLE outgoing_shares ADD COLUMN granted BOOLEAN NOT NULL DEFAULT FALSE;
+
 -- +goose Down
+ALTER TABLE outgoing_shares DROP COLUMN granted;
 DROP TABLE last_words;
 ALTER TABLE requests_received DROP COLUMN owner;
