@@ -26,6 +26,19 @@ func (s *Service) tellOwner(ctx context.Context, tx bun.Tx, o *Outgoing, kind no
 	return s.Notices.Put(ctx, tx, notice.Event{Kind: kind, About: more}, o.OwnerID)
 }
 
+// tellReshared writes the notice of a share that was made in the right of another.
+func (s *Service) tellReshared(ctx context.Context, tx bun.Tx, o *Outgoing) error {
+	parent, err := get[Outgoing](ctx, tx, "id = ?", o.Parent)
+	if err != nil {
+		return err
+	}
+	about := notice.Params{
+		Share: o.ID, Name: o.Name, Path: o.Path, Folder: o.ResourceType == ocm.ResourceFolder, Rights: splitPerms(o.Permissions),
+		Who: parent.ShareWith, WhoName: parent.RecipientName, With: o.ShareWith, Host: parent.PeerHost,
+	}
+	return s.Notices.Put(ctx, tx, notice.Event{Kind: notice.Reshared, About: about}, o.OwnerID)
+}
+
 // ofReceived is what notices say of a share sent to us.
 func ofReceived(in *Incoming) notice.Params {
 	return notice.Params{
