@@ -90,7 +90,7 @@ func TestASecretIsNoWayInWhereTheCodeFlowIsDemanded(t *testing.T) {
 		}
 	})
 	for _, method := range []string{"PROPFIND", "HEAD", "GET"} {
-		p.Handle(method+" /public.php/webdav", func(w http.ResponseWriter, r *http.Request) {
+		p.Handle(method+" /public.php/webdav/", func(w http.ResponseWriter, r *http.Request) {
 			mu.Lock()
 			shown = append(shown, r.Header.Get("Authorization"))
 			mu.Unlock()
