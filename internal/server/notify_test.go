@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -308,6 +309,106 @@ func TestTransfersEndWithTheirRight(t *testing.T) {
 		t.Fatal(err)
 	}
 	alice.API("DELETE", "/shares/"+sent.ID, nil, nil)
+	weftest.Until(t, "the download is cut", func() bool {
+		_, err = io.CopyN(io.Discard, resp.Body, 64<<10)
+		return err != nil
+	})
+	if err == io.EOF {
+		t.Error("the download went on to its end")
+	}
+}
+
+// The same where the share is received: what its server withdraws ends here too.
+func TestTransfersEndWithTheirRightWhereAShareIsReceived(t *testing.T) {
+	alice := weftest.Start(t).Person("alice")
+	p := weftest.NewPeer(t)
+	heard(p)
+	p.Document.Capabilities = []string{ocm.CapHTTPSig, ocm.CapNotifications}
+	const size = 64 << 20
+	p.Handle("PROPFIND", func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "new") {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		kind := "<d:resourcetype><d:collection/></d:resourcetype>"
+		if strings.HasSuffix(r.URL.Path, "big") {
+			kind = fmt.Sprintf("<d:resourcetype/><d:getcontentlength>%d</d:getcontentlength>", size)
+		}
+		w.WriteHeader(http.StatusMultiStatus)
+		fmt.Fprintf(w, `<d:multistatus xmlns:d="DAV:"><d:response><d:href>%s</d:href><d:propstat><d:prop>%s<d:getetag>"1"</d:getetag></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response></d:multistatus>`, r.URL.Path, kind)
+	})
+	p.Handle("GET /dav/7c084226/big", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(size))
+		w.Header().Set("ETag", `"1"`)
+		for range size >> 16 {
+			if _, err := w.Write(make([]byte, 1<<16)); err != nil {
+				return
+			}
+		}
+	})
+	began, took := make(chan bool, 1), make(chan error, 1)
+	p.Handle("PUT", func(w http.ResponseWriter, r *http.Request) {
+		began <- true
+		_, err := io.Copy(io.Discard, r.Body)
+		took <- err
+		w.WriteHeader(http.StatusCreated)
+	})
+	tells := func(n ocm.Notification) {
+		t.Helper()
+		n.ProviderID = "1"
+		want(t, n.Type, p.Post(alice.Site, "/ocm/notifications", jsonType, notice(t, p, n)), 201)
+	}
+	want(t, "the share", p.Post(alice.Site, "/ocm/shares", jsonType, p.ShareFor(alice, map[string]any{"providerId": "1", "name": "R"})), 201)
+	alice.Accept("R")
+	request := func(method, path string, body io.Reader, length int64) *http.Request {
+		r, err := http.NewRequestWithContext(t.Context(), method, alice.Origin+path, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+alice.Secret.Reveal())
+		r.ContentLength = length
+		return r
+	}
+	for _, c := range []struct {
+		path   string
+		length int64
+	}{{"/dav/files/alice/Shared%20with%20me/R/new", -1}, {"/dav/files/alice/Shared%20with%20me/R/new", 10}, {"/api/v1/content/Shared%20with%20me/R/new", 10}} {
+		tells(ocm.Notification{Type: ocm.ShareChangePermission, Permissions: []string{"read", "write"}})
+		read, write := io.Pipe()
+		status := make(chan int, 1)
+		go func() {
+			resp, err := http.DefaultClient.Do(request("PUT", c.path, read, c.length))
+			if err != nil {
+				status <- 0
+				return
+			}
+			resp.Body.Close()
+			status <- resp.StatusCode
+		}()
+		if _, err := write.Write([]byte("12345")); err != nil {
+			t.Fatal(err)
+		}
+		<-began
+		tells(ocm.Notification{Type: ocm.ShareChangePermission, Permissions: []string{"read"}})
+		write.Write([]byte("67890"))
+		write.Close()
+		if got := <-status; got != 403 {
+			t.Errorf("%s: the upload of %d bytes: %d", c.path, c.length, got)
+		}
+		if err := <-took; err == nil {
+			t.Errorf("%s: the peer took an upload of %d bytes whose right was gone", c.path, c.length)
+		}
+	}
+
+	resp, err := http.DefaultClient.Do(request("GET", "/dav/files/alice/Shared%20with%20me/R/big", nil, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.CopyN(io.Discard, resp.Body, 1024); err != nil {
+		t.Fatal(err)
+	}
+	tells(ocm.Notification{Type: ocm.ShareUnshared})
 	weftest.Until(t, "the download is cut", func() bool {
 		_, err = io.CopyN(io.Discard, resp.Body, 64<<10)
 		return err != nil
