@@ -160,6 +160,7 @@ func (c hostArg) show(ctx context.Context, io IO, s *server.Server, host ocm.Hos
 	line("we demand", "%s", strings.Join(asks, ", "))
 	line("it demands", "%s", strings.Join(p.Criteria, ", "))
 	line("can do", "%s", strings.Join(p.Capabilities, ", "))
+	line("signs by", "%s", p.Signs)
 	line("version", "%s", p.APIVersion)
 	if p.Profile != "" {
 		line("profile", "%s (%s)", p.Profile, p.ProfileFrom)
@@ -187,6 +188,9 @@ func keyTable(io IO, keys []server.PeerKeyView) error {
 			state := k.State
 			if k.Joined {
 				state += ", came later"
+			}
+			if k.Cavage {
+				state += ", for draft-cavage"
 			}
 			if !k.Published {
 				state += ", no longer published"

@@ -163,8 +163,11 @@ func (p *Peers) lookUp(ctx context.Context, host ocm.Host, rec *record) error {
 		p.opt.Log.Info("a peer cannot be discovered", "peer", host, "error", err)
 		return err
 	}
-	if err := p.memory.saveDiscovery(ctx, host, raw, now); err != nil {
+	if err := p.memory.saveDiscovery(ctx, host, raw, d, now); err != nil {
 		p.opt.Log.Error("a discovery document cannot be kept", "peer", host, "error", err)
+	}
+	if key, err := legacyKey(d); err == nil {
+		p.keepLegacy(ctx, host, key)
 	}
 	return nil
 }

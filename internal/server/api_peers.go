@@ -36,6 +36,7 @@ type PeerView struct {
 	LastFailure  string           `json:"lastFailure,omitempty" format:"date-time"`
 	FailingSince string           `json:"failingSince,omitempty" format:"date-time"`
 	Failures     int64            `json:"failures" doc:"in a row"`
+	Signs        string           `json:"signs,omitempty" enum:"rfc9421,draft-cavage" doc:"the best it was ever seen to sign by; less is refused until the operator agrees"`
 	Failure      string           `json:"failure,omitempty"`
 	RestsUntil   string           `json:"restsUntil,omitempty" format:"date-time" doc:"it is not called before"`
 	Sent         int64            `json:"sharesSent"`
@@ -52,8 +53,9 @@ type PeerKeyView struct {
 	KID        string `json:"kid"`
 	Thumbprint string `json:"thumbprint" doc:"RFC 7638, SHA-256"`
 	State      string `json:"state" enum:"trusted,waiting,rejected"`
-	Published  bool   `json:"published" doc:"in the key set as last seen"`
+	Published  bool   `json:"published" doc:"in the key set or document as last seen"`
 	Joined     bool   `json:"joined" doc:"came after the first ones"`
+	Cavage     bool   `json:"cavage,omitempty" doc:"the publicKey of its document, for signatures by draft-cavage"`
 	FirstSeen  string `json:"firstSeen" format:"date-time"`
 	LastSeen   string `json:"lastSeen" format:"date-time"`
 }
@@ -67,7 +69,7 @@ func ShowPeer(r *peer.Record, whole bool) PeerView {
 		Policy: string(r.Verdict.Action), Because: r.Verdict.Because,
 		MustSign: r.Verdict.MustSign, MustExchange: r.Verdict.MustExchange, MustInvite: r.Verdict.MustInvite,
 		FirstSeen: at(r.FirstSeen), DiscoveredAt: at(r.DiscoveredAt), LastSuccess: at(r.LastSuccess), LastFailure: at(r.LastFailure),
-		FailingSince: at(r.FailingSince), Failures: r.Failures, Failure: r.Failure, RestsUntil: at(r.RestsUntil),
+		FailingSince: at(r.FailingSince), Failures: r.Failures, Signs: r.Signs, Failure: r.Failure, RestsUntil: at(r.RestsUntil),
 		Sent: r.Sent, Received: r.Received, Waiting: r.Waiting, Dead: r.Dead, Reports: r.Reports,
 	}
 	if d := r.Discovery; d != nil {
@@ -78,7 +80,7 @@ func ShowPeer(r *peer.Record, whole bool) PeerView {
 		return v
 	}
 	for _, k := range r.Keys {
-		v.Keys = append(v.Keys, PeerKeyView{k.KID, k.Thumbprint, k.State, k.Published, k.Joined, at(k.FirstSeen), at(k.LastSeen)})
+		v.Keys = append(v.Keys, PeerKeyView{k.KID, k.Thumbprint, k.State, k.Published, k.Joined, k.Cavage, at(k.FirstSeen), at(k.LastSeen)})
 	}
 	if len(r.Document) > 0 {
 		v.Document = &r.Document

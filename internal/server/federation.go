@@ -330,12 +330,12 @@ func (s *Server) acceptUnsigned(ctx context.Context, claimed ocm.Host, v peer.Ve
 	if d.PublicKey != nil {
 		return refused.Saying("%s publishes a key to sign with, but this message is not signed%s", claimed, agree)
 	}
-	once, err := s.Peers.OnceSigned(ctx, claimed)
+	once, err := s.Peers.Signs(ctx, claimed)
 	if err != nil {
 		return err
 	}
-	if once {
-		return refused.Saying("%s signed its messages and has stopped to%s", claimed, agree)
+	if once != "" {
+		return refused.Saying("%s could sign its messages (%s) and no longer says so%s", claimed, once, agree)
 	}
 	return nil
 }

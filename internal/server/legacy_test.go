@@ -1,6 +1,9 @@
 package server_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -8,6 +11,8 @@ import (
 	"github.com/weft-mesh/weft/internal/config"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/weftest"
+	"github.com/weft-mesh/weft/ocm"
+	"github.com/weft-mesh/weft/ocm/httpsig"
 )
 
 // dialect finds a family of servers.
@@ -84,7 +89,7 @@ func TestNobodyStopsToSignUnseen(t *testing.T) {
 	if refused.Status != 401 || refused.Code() != "SIGNATURE_REQUIRED" {
 		t.Fatalf("unsigned: %d %s", refused.Status, refused.Body)
 	}
-	says(t, "the explanation", explained(t, alice.Site, refused), "has stopped to; to take unsigned messages from it: weft peer require "+string(p.Host)+" --sign no")
+	says(t, "the explanation", explained(t, alice.Site, refused), "could sign its messages (rfc9421) and no longer says so; to take unsigned messages from it: weft peer require "+string(p.Host)+" --sign no")
 	if _, err := alice.Server.Policy.Set(t.Context(), peer.Rule{Pattern: string(p.Host), MustSign: peer.No}); err != nil {
 		t.Fatal(err)
 	}
@@ -95,5 +100,162 @@ func TestNobodyStopsToSignUnseen(t *testing.T) {
 	nc.StopSigning()
 	if _, a := nc.Share(alice, false); a.Status != 401 || a.Code() != "SIGNATURE_REQUIRED" {
 		t.Errorf("with a key, unsigned: %d %s", a.Status, a.Body)
+	}
+}
+
+// signer is a peer that changes what it says and how it signs.
+type signer struct {
+	*weftest.Peer
+	older *httpsig.LegacySigner
+}
+
+func newSigner(t *testing.T) *signer {
+	t.Helper()
+	s := &signer{Peer: weftest.NewPeer(t)}
+	heard(s.Peer)
+	s.newKey()
+	return s
+}
+
+func (s *signer) newKey() {
+	s.T.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	s.older = &httpsig.LegacySigner{KeyID: s.URL + "/ocm#signature", Key: key}
+}
+
+// says has the peer describe itself anew, and to read that; how is newer, older,
+// or nothing.
+func (s *signer) says(to *weftest.Person, how string) {
+	s.T.Helper()
+	d := *s.Document
+	d.Capabilities, d.JWKSURI, d.PublicKey = []string{ocm.CapNotifications}, "", nil
+	switch how {
+	case "newer":
+		d.Capabilities, d.JWKSURI = append(d.Capabilities, ocm.CapHTTPSig), s.URL+"/jwks"
+	case "older":
+		d.PublicKey = &ocm.LegacyKey{KeyID: s.older.KeyID, PEM: s.older.PEM()}
+	}
+	s.Document = &d
+	if err := to.Server.Peers.Refresh(s.T.Context(), s.Host); err != nil {
+		s.T.Fatal(err)
+	}
+}
+
+// sends is the answer to a share signed in a way: newer, older, or not at all.
+func (s *signer) sends(to *weftest.Person, id, how string) weftest.Answer {
+	s.T.Helper()
+	return s.Post(to.Site, "/ocm/shares", jsonType, s.ShareFor(to, map[string]any{"providerId": id}), func(r *http.Request) {
+		if how == "newer" {
+			return
+		}
+		weftest.Unsigned(r)
+		if how != "older" {
+			return
+		}
+		b, _ := r.GetBody()
+		body, err := io.ReadAll(b)
+		if err == nil {
+			err = s.older.Sign(r, body)
+		}
+		if err != nil {
+			s.T.Fatal(err)
+		}
+	})
+}
+
+// Whatever a server has said of its signatures, it is held to the best of it until
+// the operator agrees to less.
+func TestAServerIsHeldToTheBestItSaidOfItsSignatures(t *testing.T) {
+	for _, approve := range []bool{false, true} {
+		alice := weftest.Start(t, func(c *config.Config) { c.Federation.ApproveKeys = approve }).Person("alice")
+		refused := func(what string, a weftest.Answer, status int, code string) {
+			t.Helper()
+			if a.Status != status || a.Code() != code {
+				t.Errorf("approve %v, %s: %d %s, want %d %s", approve, what, a.Status, a.Body, status, code)
+			}
+		}
+		state := func(p *signer, i int) string {
+			t.Helper()
+			r, err := alice.Server.Peers.Record(t.Context(), p.Host)
+			if err != nil || len(r.Keys) <= i {
+				t.Fatalf("the record: %+v, %v", r, err)
+			}
+			return r.Keys[i].State
+		}
+
+		// Its keys were never needed while it said that it signs.
+		p := newSigner(t)
+		if _, err := alice.Server.Peers.Discover(t.Context(), p.Host); err != nil {
+			t.Fatal(err)
+		}
+		p.says(alice, "nothing")
+		refused("http-sig named, and no longer", p.sends(alice, "1", "not"), 401, "SIGNATURE_REQUIRED")
+		p.says(alice, "older")
+		refused("http-sig named, then a PEM key", p.sends(alice, "1", "older"), 503, "KEY_NOT_APPROVED")
+
+		// The older form, and then nothing.
+		p = newSigner(t)
+		p.says(alice, "older")
+		want(t, "the older form", p.sends(alice, "1", "older"), 201)
+		if got := state(p, 0); got != peer.KeyTrusted {
+			t.Errorf("the first key is %s", got)
+		}
+		p.says(alice, "nothing")
+		gone := p.sends(alice, "2", "not")
+		refused("the key is off the document", gone, 401, "SIGNATURE_REQUIRED")
+		says(t, "the explanation", explained(t, alice.Site, gone), "could sign its messages (draft-cavage) and no longer says so")
+
+		// Another key of the older form.
+		p.newKey()
+		p.says(alice, "older")
+		if a := p.sends(alice, "3", "older"); approve {
+			refused("another key", a, 503, "KEY_NOT_APPROVED")
+			if err := alice.Server.Peers.DecideKey(t.Context(), p.Host, httpsig.Key{Public: &p.older.Key.PublicKey}.Thumbprint(), peer.KeyTrusted); err != nil {
+				t.Fatal(err)
+			}
+			want(t, "the key once approved", p.sends(alice, "3", "older"), 201)
+		} else {
+			want(t, "another key", a, 201)
+		}
+		if err := alice.Server.Peers.DecideKey(t.Context(), p.Host, httpsig.Key{Public: &p.older.Key.PublicKey}.Thumbprint(), peer.KeyRejected); err != nil {
+			t.Fatal(err)
+		}
+		refused("a rejected key", p.sends(alice, "4", "older"), 401, "KEY_UNACCEPTABLE")
+
+		// From the newer form back to the older: with a key that was never seen, and
+		// with the one it had before.
+		for _, before := range []bool{false, true} {
+			p = newSigner(t)
+			if before {
+				p.says(alice, "older")
+				want(t, "the older form", p.sends(alice, "1", "older"), 201)
+			}
+			p.says(alice, "newer")
+			if before && approve {
+				if err := alice.Server.Peers.DecideKey(t.Context(), p.Host, p.Signer.KID, peer.KeyTrusted); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want(t, "the newer form", p.sends(alice, "2", "newer"), 201)
+			refused("the older form of one that names the newer", p.sends(alice, "3", "older"), 401, "KEY_UNKNOWN")
+			p.says(alice, "older")
+			back := p.sends(alice, "3", "older")
+			refused("back to the older form", back, 503, "KEY_NOT_APPROVED")
+			says(t, "the explanation", explained(t, alice.Site, back), "signed by RFC 9421 and has gone back to the older form; to take that from it: weft peer keys "+string(p.Host)+" --approve")
+			if before { // consent to this key
+				if err := alice.Server.Peers.DecideKey(t.Context(), p.Host, p.older.KeyID, peer.KeyTrusted); err != nil {
+					t.Fatal(err)
+				}
+				want(t, "with consent to the key", p.sends(alice, "3", "older"), 201)
+			} else if !approve { // consent to messages without any signature
+				if _, err := alice.Server.Policy.Set(t.Context(), peer.Rule{Pattern: string(p.Host), MustSign: peer.No}); err != nil {
+					t.Fatal(err)
+				}
+				want(t, "with consent to unsigned messages", p.sends(alice, "3", "older"), 201)
+			}
+		}
 	}
 }
