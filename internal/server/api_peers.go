@@ -97,16 +97,17 @@ type RuleView struct {
 	MustInvite   string `json:"mustInvite,omitempty" enum:"yes,no,"`
 	Profile      string `json:"profile,omitempty" maxLength:"64" doc:"the family of servers it is dealt with as"`
 	Wire         string `json:"wire,omitempty" enum:"yes,no," doc:"whether what goes over the wire is kept"`
+	Cavage       string `json:"cavage,omitempty" enum:"yes,no," doc:"whether messages to it are signed by draft-cavage, where federation.legacy_signatures is on"`
 	Note         string `json:"note,omitempty" maxLength:"1000"`
 }
 
 // ShowRule makes the operator's view of a rule.
 func ShowRule(r peer.Rule) RuleView {
-	return RuleView{r.Pattern, string(r.Action), r.MustSign, r.MustExchange, r.MustInvite, r.Profile, r.Wire, r.Note}
+	return RuleView{r.Pattern, string(r.Action), r.MustSign, r.MustExchange, r.MustInvite, r.Profile, r.Wire, r.Cavage, r.Note}
 }
 
 func (v RuleView) rule() peer.Rule {
-	return peer.Rule{Pattern: v.Host, Action: peer.Action(v.Action), MustSign: v.MustSign, MustExchange: v.MustExchange, MustInvite: v.MustInvite, Profile: v.Profile, Wire: v.Wire, Note: v.Note}
+	return peer.Rule{Pattern: v.Host, Action: peer.Action(v.Action), MustSign: v.MustSign, MustExchange: v.MustExchange, MustInvite: v.MustInvite, Profile: v.Profile, Wire: v.Wire, Cavage: v.Cavage, Note: v.Note}
 }
 
 // ChangeView is a difference that an import of rules makes.

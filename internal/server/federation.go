@@ -43,19 +43,17 @@ func (s *Server) document(ctx context.Context) *ocm.Discovery {
 		TokenEndPoint:      s.origin + "/ocm/token",
 		InviteAcceptDialog: contact.DialogPath,
 	}
-	if s.legacy != nil {
-		d.PublicKey = &ocm.LegacyKey{KeyID: s.legacy.KeyID, PEM: s.legacy.PEM()}
-	}
 	return d
 }
 
 func (s *Server) discovery(w http.ResponseWriter, r *http.Request) {
-	// Nextcloud up to 30 refuses any version it does not know.
-	if strings.HasPrefix(r.UserAgent(), "Nextcloud Server Crawler") {
-		s.writeDiscovery(w, r, "1.1.0")
+	agent := r.UserAgent()
+	// Nextcloud up to 32; it refuses, up to 30, any version it does not know.
+	if strings.HasPrefix(agent, "Nextcloud Server Crawler") {
+		s.writeDiscovery(w, r, "1.1.0", true)
 		return
 	}
-	s.writeDiscovery(w, r, ocm.Version)
+	s.writeDiscovery(w, r, ocm.Version, strings.HasPrefix(agent, "Nextcloud-Server-Crawler/"))
 }
 
 // legacyDiscovery is the path that peers before 1.1 ask, with the version they
@@ -65,13 +63,20 @@ func (s *Server) legacyDiscovery(w http.ResponseWriter, r *http.Request) {
 		s.refusePeer(w, r, ocm.NewError(http.StatusNotFound, "NOT_FOUND", "the old discovery path is switched off"))
 		return
 	}
-	s.writeDiscovery(w, r, "1.1.0")
+	s.writeDiscovery(w, r, "1.1.0", true)
 }
 
-func (s *Server) writeDiscovery(w http.ResponseWriter, r *http.Request, version string) {
+// writeDiscovery writes the document; with older, for servers that may verify by
+// draft-cavage. Others are not shown a key that they would have no use for, and
+// that would have them take us for a server of that time.
+func (s *Server) writeDiscovery(w http.ResponseWriter, r *http.Request, version string, older bool) {
 	d := s.document(r.Context())
 	d.APIVersion = version
+	if older && s.legacy != nil {
+		d.PublicKey = &ocm.LegacyKey{KeyID: s.legacy.KeyID, PEM: s.legacy.PEM()}
+	}
 	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Header().Set("Vary", "User-Agent")
 	writeJSON(w, http.StatusOK, d)
 }
 

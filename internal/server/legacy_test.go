@@ -43,15 +43,40 @@ func TestOlderSignaturesAreVerifiedAndMade(t *testing.T) {
 			t.Errorf("%d messages of ours were signed the older way", n)
 		}
 	}
-	// The switch of one peer.
-	nc := weftest.Simulate(t, dialect(t, "nextcloud-31/32"))
-	if _, err := signing.Server.Policy.Set(t.Context(), peer.Rule{Pattern: string(nc.Host), Profile: "nextcloud-30-"}); err != nil {
-		t.Fatal(err)
+	// The switch of one peer: by its profile, or by itself.
+	for name, c := range map[string]struct {
+		family string
+		rule   peer.Rule
+		signed bool
+	}{
+		"a profile that does not sign":     {"nextcloud-31/32", peer.Rule{Profile: "nextcloud-30-"}, false},
+		"not to this one":                  {"nextcloud-31/32", peer.Rule{Cavage: peer.No}, false},
+		"to one that would not be sent it": {"nextcloud-30-", peer.Rule{Cavage: peer.Yes}, true},
+	} {
+		nc := weftest.Simulate(t, dialect(t, c.family))
+		c.rule.Pattern = string(nc.Host)
+		if _, err := signing.Server.Policy.Set(t.Context(), c.rule); err != nil {
+			t.Fatal(err)
+		}
+		sent := signing.Share("a.txt", nc.Address())
+		weftest.Until(t, "the share is delivered", func() bool { return signing.SentState(sent.ID) == "delivered" })
+		if n := nc.Verified(); (n > 0) != c.signed {
+			t.Errorf("%s: %d messages were signed", name, n)
+		}
 	}
-	sent := signing.Share("a.txt", nc.Address())
-	weftest.Until(t, "the share is delivered", func() bool { return signing.SentState(sent.ID) == "delivered" })
-	if n := nc.Verified(); n != 0 {
-		t.Errorf("%d messages were signed for a peer whose profile says no", n)
+	// The key is where those look who need it, and nowhere else.
+	for _, c := range []struct {
+		path, agent string
+		shown       bool
+	}{
+		{"/ocm-provider", "", true},
+		{"/.well-known/ocm", "Nextcloud Server Crawler", true},
+		{"/.well-known/ocm", "Nextcloud-Server-Crawler/33.0.1", true},
+		{"/.well-known/ocm", "Go-http-client/1.1", false},
+	} {
+		if d := discover(t, signing.Site, c.path, c.agent); (d.PublicKey != nil) != c.shown {
+			t.Errorf("%s for %q: %+v", c.path, c.agent, d.PublicKey)
+		}
 	}
 
 	kept := signing.Config.Data

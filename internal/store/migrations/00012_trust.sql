@@ -9,6 +9,9 @@ UPDATE peers SET signs = 'rfc9421' WHERE host IN (SELECT host FROM peer_keys)
 
 ALTER TABLE peer_keys ADD COLUMN form TEXT NOT NULL DEFAULT 'jwk'; -- jwk | pem: of a document, for draft-cavage
 
+ALTER TABLE peer_rules ADD COLUMN cavage TEXT NOT NULL DEFAULT ''; -- yes | no | '': sign so to the host
+
 -- +goose Down
+ALTER TABLE peer_rules DROP COLUMN cavage;
 ALTER TABLE peer_keys DROP COLUMN form;
 ALTER TABLE peers DROP COLUMN signs;
