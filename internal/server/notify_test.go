@@ -58,6 +58,19 @@ func heard(p *weftest.Peer) func(kind string) []ocm.Notification {
 	}
 }
 
+// same fails when what a site holds has changed.
+func same(t *testing.T, what string, before, after []string) {
+	t.Helper()
+	for _, row := range after {
+		if !slices.Contains(before, row) {
+			t.Errorf("%s: %s", what, row)
+		}
+	}
+	if len(before) != len(after) {
+		t.Errorf("%s: %d rows became %d", what, len(before), len(after))
+	}
+}
+
 // orders yields every order of some messages.
 func orders(of []ocm.Notification) (out [][]ocm.Notification) {
 	if len(of) < 2 {
@@ -415,5 +428,74 @@ func TestTransfersEndWithTheirRightWhereAShareIsReceived(t *testing.T) {
 	})
 	if err == io.EOF {
 		t.Error("the download went on to its end")
+	}
+}
+
+// Who knows no more than that a share exists changes nothing, whatever family of
+// servers it claims to be of.
+func TestUnsignedNotificationsNeedTheSecret(t *testing.T) {
+	alice := weftest.Start(t).Person("alice")
+	alice.Put("a.txt", "a")
+	const secret = "hfiuhworzwnur98d3wjiwhr"
+	for name, change := range map[string]func(*ocm.Discovery){
+		"ocm-1.0":       func(d *ocm.Discovery) { d.APIVersion = "1.0.0" },
+		"ocm-1.1":       func(d *ocm.Discovery) { d.APIVersion = "1.1.0" },
+		"ocm-1.2":       func(d *ocm.Discovery) { d.APIVersion = "1.2.0" },
+		"ocm-1.4":       func(d *ocm.Discovery) { d.APIVersion = "1.4.0" },
+		"ocm-1.5":       func(d *ocm.Discovery) {},
+		"seafile":       func(d *ocm.Discovery) { d.EndPoint = strings.Replace(d.EndPoint, "/ocm", "/api/v2.1/ocm", 1) },
+		"nextcloud-30-": func(d *ocm.Discovery) { d.Provider = "Nextcloud" },
+		"ocis":          func(d *ocm.Discovery) { d.Provider = "oCIS" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := weftest.NewPeer(t)
+			heard(p)
+			p.Document.Capabilities, p.Document.JWKSURI, p.Document.TokenEndPoint = []string{ocm.CapNotifications}, "", ""
+			change(p.Document)
+			if known, err := alice.Server.Peers.Peer(t.Context(), p.Host); err != nil || known.Profile.Name != name {
+				t.Fatalf("%+v, %v", known.Profile, err)
+			}
+			send := func(what string, n ocm.Notification, status int) {
+				t.Helper()
+				n.Form = ocm.NotifyGrantee
+				a := p.Post(alice.Site, "/ocm/notifications", jsonType, notice(t, p, n), weftest.Unsigned)
+				if a.Status != status {
+					t.Errorf("%s: %d %s, want %d", what, a.Status, a.Body, status)
+				}
+			}
+			guessed, long := "7", "0192f0c1-4a5b-7c3d-9e8f-"+name
+			for _, id := range []string{guessed, long} {
+				want(t, "a share", p.Post(alice.Site, "/ocm/shares", jsonType, p.ShareFor(alice, map[string]any{"providerId": id, "name": name + id}), weftest.Unsigned), 201)
+			}
+			sent := alice.Share("a.txt", "marie@"+string(p.Host))
+			weftest.Until(t, "the delivery has an end", func() bool { return alice.SentState(sent.ID) == "failed" })
+			before := alice.State()
+			for _, kind := range []string{ocm.ShareUnshared, ocm.ShareChangePermission} {
+				for _, id := range []string{guessed, long} {
+					n := ocm.Notification{Type: kind, ProviderID: id, Permissions: []string{"read"}}
+					send(kind+" without the secret", n, 403)
+					n.SharedSecret = "guess"
+					send(kind+" with another", n, 403)
+					n.SharedSecret, n.Grantee = "", "bob"
+					send(kind+" with another's name", n, 403)
+				}
+				send(kind+" with the recipient's name and a guessed id", ocm.Notification{Type: kind, ProviderID: guessed, Permissions: []string{"read"}, Grantee: "alice"}, 403)
+				if name != "ocis" {
+					send(kind+" with the recipient's name", ocm.Notification{Type: kind, ProviderID: long, Permissions: []string{"read"}, Grantee: "alice"}, 403)
+				}
+			}
+			send("a refusal without the secret", ocm.Notification{Type: ocm.ShareDeclined, ProviderID: sent.ID}, 403)
+			send("who is gone", ocm.Notification{Type: ocm.UserRemoved, ShareType: ocm.ShareTypeUser, UserID: "einstein"}, 401)
+			send("which group is gone", ocm.Notification{Type: ocm.GroupRemoved, ShareType: ocm.ShareTypeGroup, GroupID: "physics"}, 401)
+			send("what is not there", ocm.Notification{Type: ocm.ShareUnshared, ProviderID: "none", SharedSecret: secret}, map[bool]int{true: 400, false: 404}[name == "nextcloud-30-"])
+			same(t, "refused notifications", before, alice.State())
+
+			send("with the secret", ocm.Notification{Type: ocm.ShareUnshared, ProviderID: guessed, SharedSecret: secret}, 201)
+			alice.Inbox(name+guessed, "ended")
+			if name == "ocis" {
+				send("with the recipient's name", ocm.Notification{Type: ocm.ShareUnshared, ProviderID: long, Grantee: "alice"}, 201)
+				alice.Inbox(name+long, "ended")
+			}
+		})
 	}
 }
