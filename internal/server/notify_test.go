@@ -270,6 +270,46 @@ func TestARemovedGroupGivesItsSharesBack(t *testing.T) {
 	}
 }
 
+// Who comes after someone who is gone, by the same name, is a stranger, also when
+// one share of theirs was accepted.
+func TestANewPersonOfAnOldNameIsNotTrusted(t *testing.T) {
+	alice, bob := two(t)
+	alice.Befriend(bob)
+	alice.API("PATCH", "/contacts/"+alice.Contacts("bob")[0].ID, map[string]any{"trusted": true}, nil)
+	bob.Put("a.txt", "a")
+	bob.Share("a.txt", alice.Address)
+	alice.Inbox("a.txt", "accepted")
+	if err := bob.Server.RemoveUser(t.Context(), bob.User); err != nil {
+		t.Fatal(err)
+	}
+	weftest.Until(t, "Bob is gone", func() bool { return alice.Contacts("bob")[0].GoneAt != "" })
+	other := bob.Site.Person("bob")
+	for _, name := range []string{"b.txt", "c.txt"} {
+		other.Put(name, "x")
+		other.Share(name, alice.Address)
+		alice.Accept(name) // it waits for her
+	}
+	if c := alice.Contacts("bob")[0]; c.GoneAt != "" || c.Trusted || c.Invited {
+		t.Errorf("%+v", c)
+	}
+	// Where an invite is demanded, the old one is not the new one's.
+	strict := weftest.Start(t, func(c *config.Config) { c.Federation.MustInvite = true }).Person("carol")
+	strict.Befriend(other)
+	if err := other.Server.RemoveUser(t.Context(), other.User); err != nil {
+		t.Fatal(err)
+	}
+	weftest.Until(t, "the other Bob is gone", func() bool { return strict.Contacts("bob")[0].GoneAt != "" })
+	third := other.Site.Person("bob")
+	third.Put("d.txt", "x")
+	sent := third.Share("d.txt", strict.Address)
+	weftest.Until(t, "the share is refused", func() bool { return third.SentState(sent.ID) == "failed" })
+	// A block outlasts the account.
+	alice.API("PATCH", "/contacts/"+alice.Contacts("bob")[0].ID, map[string]any{"blocked": true}, nil)
+	third.Put("e.txt", "x")
+	sent = third.Share("e.txt", alice.Address)
+	weftest.Until(t, "the share is refused", func() bool { return third.SentState(sent.ID) == "failed" })
+}
+
 // A right that is withdrawn ends what is under way by it.
 func TestTransfersEndWithTheirRight(t *testing.T) {
 	alice := weftest.Start(t).Person("alice")
