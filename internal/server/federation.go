@@ -267,10 +267,7 @@ func (s *Server) verifyLegacy(r *http.Request, body []byte, claimed ocm.Host) (h
 	}
 	f := s.conf.Federation
 	legacy := httpsig.Legacy{MaxAge: f.SignatureMaxAge, MaxAhead: f.SignatureMaxAhead, Now: s.now}
-	if err := legacy.Verify(r, s.target(r), body, key); err != nil {
-		return httpsig.Info{}, err
-	}
-	return httpsig.Info{Signed: true, KeyID: kid, Value: r.Header.Get("Signature")}, nil
+	return legacy.Verify(r, s.target(r), body, key)
 }
 
 func (s *Server) verifySignature(r *http.Request, body []byte, claimed ocm.Host, v peer.Verdict) (info httpsig.Info, err error) {

@@ -96,6 +96,34 @@ func lastAnswer(t *testing.T, nc *weftest.Simulator, to *weftest.Person) weftest
 	return a
 }
 
+// A signature is taken once at the token endpoint, in whatever way the header around
+// it is written.
+func TestAnOlderSignatureIsTakenOnceForAToken(t *testing.T) {
+	alice := weftest.Start(t).Person("alice")
+	p := newSigner(t)
+	p.says(alice, "older")
+	alice.Put("a.txt", "a")
+	_, share := shareTo(t, alice, p.Peer, "a.txt")
+	form := ocm.TokenRequest{GrantType: ocm.GrantAuthorizationCode, ClientID: p.Host, Code: share.Protocol.WebDAV.SharedSecret}.Form()
+	r, err := http.NewRequest("POST", alice.Origin+"/ocm/token", strings.NewReader(form))
+	if err == nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		err = p.older.Sign(r, []byte(form))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature := r.Header.Get("Signature")
+	for i, written := range []string{signature, signature, signature + `,x="1"`, " " + strings.ReplaceAll(signature, `",`, `" , `)} {
+		again, _ := http.NewRequest("POST", alice.Origin+"/ocm/token", strings.NewReader(form))
+		again.Header = r.Header.Clone()
+		again.Header.Set("Signature", written)
+		if a := weftest.Send(t, again); (a.Status == 200) != (i == 0) || i > 0 && a.Code() != "invalid_client" {
+			t.Errorf("%s: %d %s", written, a.Status, a.Body)
+		}
+	}
+}
+
 // A server that stops to sign is not believed until the operator agrees.
 func TestNobodyStopsToSignUnseen(t *testing.T) {
 	alice := weftest.Start(t).Person("alice")
