@@ -131,7 +131,7 @@ type Record struct {
 	FailingSince time.Time // zero while it answers
 	Failures     int64     // in a row
 	Failure      string
-	Signs        string // the best it was seen to sign by: SignsRFC, SignsCavage, or ""
+	Signs        string    // the best it was seen to sign by: SignsRFC, SignsCavage, or ""
 	RestsUntil   time.Time // it is not called before; zero when it may be
 	Keys         []KeyRecord
 	Sent         int64 // shares of ours that live there
