@@ -81,7 +81,7 @@ type Verdict struct {
 	UnsignedAgreed bool
 	Wire           bool   // what goes over the wire is kept for operators
 	Cavage         string // as the rules say: Yes, No, or "" for what its profile says
-	Named          bool   // a rule or a directory names it, not the mode alone
+	Named          bool   // a rule or a directory names it, in whatever mode
 }
 
 // Defaults is what holds where no rule says otherwise.
@@ -104,7 +104,7 @@ type Policy struct {
 	Now      func() time.Time
 	Self     ocm.Host
 	Defaults Defaults
-	Members  Members // of ModeDirectory
+	Members  Members // of the directories; needed in ModeDirectory
 
 	rules store.Watched[*ruleSet]
 }
@@ -225,7 +225,11 @@ func (p *Policy) Decide(ctx context.Context, host ocm.Host) (Verdict, error) {
 	v.UnsignedAgreed = sign == No
 	if v.Action == "" {
 		v.Action, v.Because, err = p.byMode(ctx, host)
-		v.Named = p.Defaults.Mode == ModeDirectory && v.Action == Allow
+	}
+	if err == nil && !v.Named && v.Action == Allow && p.Members != nil {
+		// Whoever cannot be looked up is as good as not listed.
+		_, listed, err := p.Members.Member(ctx, host)
+		v.Named = listed && err == nil
 	}
 	return v, err
 }

@@ -115,6 +115,12 @@ func (s *Server) createShare(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer, err := s.Sharing.Receive(r.Context(), from, share)
+	if e, ok := errors.AsType[*ocm.Error](err); ok && e.Code == ocm.CodeRecipientNotFound && !from.Signed {
+		// Senders have to be told, but who does not sign is not to try names for long.
+		if wait := s.byFailure.take(requestOf(r).net); wait > 0 {
+			err = errTooMany.RetryIn(wait).With(err)
+		}
+	}
 	if err != nil {
 		s.refusePeer(w, r, err)
 		return
