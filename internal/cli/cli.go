@@ -57,6 +57,7 @@ type commands struct {
 
 	Share   shareCmd   `cmd:"" group:"People" help:"Share a file or folder with someone anywhere."`
 	Shares  sharesCmd  `cmd:"" group:"People" help:"List the shares you sent and received."`
+	Change  changeCmd  `cmd:"" group:"People" help:"Change the rights of a share you sent."`
 	Accept  acceptCmd  `cmd:"" group:"People" help:"Accept a share."`
 	Decline declineCmd `cmd:"" group:"People" help:"Decline a share."`
 	Leave   leaveCmd   `cmd:"" group:"People" help:"Give an accepted share back."`

@@ -430,7 +430,7 @@ func (s *Service) acceptance(ctx context.Context, where string, args ...any) (*A
 // attempted completes an acceptance that waits with what the last attempt met.
 func (s *Service) attempted(ctx context.Context, a *Acceptance) error {
 	var m delivery.Row
-	err := s.DB.Read.NewSelect().Model(&m).Column("attempts", "last_error").Where("order_key = ?", a.ID).Scan(ctx)
+	err := s.DB.Read.NewSelect().Model(&m).Column("attempts", "last_error").Where("order_key = ? AND peer_host = ?", a.ID, a.PeerHost).Scan(ctx)
 	if store.NotFound(err) {
 		return nil // between its delivery and this look
 	}
@@ -448,7 +448,7 @@ func (s *Service) Retry(ctx context.Context, userID, id string) (*Acceptance, er
 		return a, err
 	}
 	var m delivery.Row
-	if err := s.DB.Read.NewSelect().Model(&m).Column("id").Where("order_key = ?", id).Scan(ctx); err != nil {
+	if err := s.DB.Read.NewSelect().Model(&m).Column("id").Where("order_key = ? AND peer_host = ?", id, a.PeerHost).Scan(ctx); err != nil {
 		if store.NotFound(err) {
 			return a, nil // delivered meanwhile
 		}
@@ -475,10 +475,10 @@ func (s *Service) Forget(ctx context.Context, userID, id string) error {
 		if err != nil {
 			return err
 		}
-		if s.Outbox.UnderWay(id) {
+		if s.Outbox.UnderWay(ocm.Host(a.PeerHost), id) {
 			return ErrUnderWay
 		}
-		if _, err := s.Outbox.Withdraw(ctx, tx, id); err != nil {
+		if _, err := s.Outbox.Withdraw(ctx, tx, ocm.Host(a.PeerHost), id); err != nil {
 			return err
 		}
 		if a.State != AcceptanceDone {

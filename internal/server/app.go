@@ -135,6 +135,7 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 		Key: s.keys.Private(), KeyID: s.keys.Current().KID,
 		Contacts: s.Contacts, Policy: s.Policy, Quarantine: f.Quarantine, AllowPlain: conf.Insecure,
 		Requests: f.Requests, Reshares: f.Reshares, RequestLife: f.RequestLife,
+		SignatureLife: f.SignatureMaxAge + f.SignatureMaxAhead + time.Minute,
 	}
 	s.Sharing.Start()
 	s.Homes.Followers = []home.Follower{s.Sharing}

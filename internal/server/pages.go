@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/contact"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/web"
@@ -15,21 +16,13 @@ import (
 	"github.com/weft-mesh/weft/ocm/client"
 )
 
-func (s *Server) page(w http.ResponseWriter, status int, name string, data any) {
-	web.Render(w, status, name, web.Page{Site: s.conf.Provider, Data: data}, name == "wayf")
-}
-
-// problemPage answers a visitor's browser.
-func (s *Server) problemPage(w http.ResponseWriter, r *http.Request, err error) {
-	e := asError(err)
-	note(r, e)
-	setRetryAfter(w, e)
-	s.page(w, e.Status, "problem", map[string]string{"Title": "That did not work", "Message": e.Message, "Request": requestOf(r).id})
-}
-
 // welcome greets who opens the server in a browser: what it is, and the ways in.
 func (s *Server) welcome(w http.ResponseWriter, r *http.Request) {
-	s.page(w, http.StatusOK, "welcome", map[string]string{"Host": string(s.Self), "Origin": s.origin})
+	if _, err := s.member(r); err == nil {
+		http.Redirect(w, r, "/files/", http.StatusSeeOther)
+		return
+	}
+	s.show(w, r, http.StatusOK, "welcome", map[string]string{"Host": string(s.Self), "Origin": s.origin})
 }
 
 // mayLook bounds how often a visitor has us ask other servers.
@@ -79,11 +72,12 @@ func (s *Server) wayf(w http.ResponseWriter, r *http.Request) {
 		Link string
 	}
 	data := struct {
-		Token, InviteString, Server, Query, Error, NoPage string
-		Servers                                           []listed
-		Complete                                          []contact.Entry
-		Count                                             int
-		Many, More                                        bool
+		Token, InviteString, Server, Query, NoPage string
+		Error                                      error
+		Servers                                    []listed
+		Complete                                   []contact.Entry
+		Count                                      int
+		Many, More                                 bool
 	}{Token: invite.Token.Reveal(), InviteString: invite.InviteString(), Server: strings.TrimSpace(q.Get("server")), Query: q.Get("q")}
 	status := http.StatusOK
 	if data.Server != "" {
@@ -92,7 +86,7 @@ func (s *Server) wayf(w http.ResponseWriter, r *http.Request) {
 		case err != nil:
 			e := asError(err)
 			note(r, e)
-			status, data.Error = e.Status, e.Message
+			status, data.Error = e.Status, e
 		case target != "":
 			w.Header().Set("Referrer-Policy", "no-referrer")
 			w.Header().Set("Cache-Control", "no-store")
@@ -118,7 +112,9 @@ func (s *Server) wayf(w http.ResponseWriter, r *http.Request) {
 		link := url.Values{"token": {data.Token}, "server": {string(e.Host)}}
 		data.Servers = append(data.Servers, listed{e, contact.WAYFPath + "?" + link.Encode()})
 	}
-	s.page(w, status, "wayf", data)
+	v := s.view(w, r)
+	v.Data = data
+	web.Render(w, r, status, "wayf", v, web.Policy{Leaving: true, Secret: true})
 }
 
 // sendOn finds where a visitor from a server accepts an invite of ours.
@@ -157,10 +153,11 @@ func (s *Server) wayfCheck(w http.ResponseWriter, r *http.Request) {
 type acceptPage struct {
 	Token, Provider, User string
 	From                  *contact.Server
-	Error                 string
+	Error                 error
 	State, Explained      string // of an acceptance that is not complete
 	Done, Form            bool
 	Contact, Address      string
+	As, AsAddress         string // who is signed in, "" when nobody is
 }
 
 // acceptDialog is the inviteAcceptDialog of our discovery document: it shows who
@@ -168,16 +165,19 @@ type acceptPage struct {
 func (s *Server) acceptDialog(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	page, status := s.invitation(r, q.Get("token"), q.Get("providerDomain"))
-	s.page(w, status, "accept", page)
+	s.show(w, r, status, "accept", page)
 }
 
 // invitation looks at where an invite comes from.
 func (s *Server) invitation(r *http.Request, token, provider string) (*acceptPage, int) {
 	page := &acceptPage{Token: token, Provider: provider}
+	if user, err := s.member(r); err == nil {
+		page.As, page.AsAddress = user.DisplayName, ocm.Address{Identifier: user.Name, Host: s.Self}.String()
+	}
 	fail := func(err error) (*acceptPage, int) {
 		e := asError(err)
 		note(r, e)
-		page.Error = e.Message
+		page.Error = e
 		return page, e.Status
 	}
 	invite, err := ocm.NewInvite(token, provider)
@@ -203,7 +203,7 @@ func (s *Server) invitation(r *http.Request, token, provider string) (*acceptPag
 // acceptInvite takes the form of acceptDialog.
 func (s *Server) acceptInvite(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
-		s.problemPage(w, r, ocm.NewError(http.StatusBadRequest, ocm.CodeInvalidPayload, "The form cannot be read.").With(err))
+		s.problemPage(w, r, errForm.With(err))
 		return
 	}
 	page, status := s.invitation(r, r.PostForm.Get("token"), r.PostForm.Get("providerDomain"))
@@ -211,17 +211,17 @@ func (s *Server) acceptInvite(w http.ResponseWriter, r *http.Request) {
 	if page.Form {
 		status = s.acceptFor(r.Context(), r, page)
 	}
-	s.page(w, status, "accept", page)
+	s.show(w, r, status, "accept", page)
 }
 
 func (s *Server) acceptFor(ctx context.Context, r *http.Request, page *acceptPage) int {
 	fail := func(err error) int {
 		e := asError(err)
 		note(r, e)
-		page.Error = e.Message
+		page.Error = e
 		return e.Status
 	}
-	user, err := s.Accounts.Authenticate(ctx, page.User, ocm.Secret(r.PostForm.Get("password")), requestOf(r).from)
+	user, err := s.visitor(r, page.User)
 	if err != nil {
 		return fail(err)
 	}
@@ -235,7 +235,7 @@ func (s *Server) acceptFor(ctx context.Context, r *http.Request, page *acceptPag
 		page.Form = false
 		return fail(err)
 	}
-	page.Error = ""
+	page.Error = nil
 	if a.State != contact.AcceptanceDone {
 		page.State, page.Explained = a.State, explainAcceptance(a)
 		page.Form = a.State == contact.AcceptancePending // else only a new invite helps
@@ -248,6 +248,15 @@ func (s *Server) acceptFor(ctx context.Context, r *http.Request, page *acceptPag
 		page.Contact = c.Name + " (" + c.Address + ")"
 	}
 	return http.StatusOK
+}
+
+// visitor is who a form is sent by: whom it names with a password, or who is
+// signed in.
+func (s *Server) visitor(r *http.Request, name string) (account.User, error) {
+	if name == "" {
+		return s.member(r)
+	}
+	return s.Accounts.Authenticate(r.Context(), name, ocm.Secret(r.PostForm.Get("password")), requestOf(r).from)
 }
 
 // explainAcceptance says of an acceptance that is not complete which side knows

@@ -42,7 +42,7 @@ type Incoming struct {
 	OwnerName        string
 	Sender           string
 	SenderName       string
-	URI              string // absolute, an id, or "" for the form of OCM 1.0
+	URI              string // as it was sent: absolute, an id, or "" for the form of OCM 1.0
 	Secret           []byte // sealed
 	Permissions      string
 	MustExchange     bool
@@ -94,9 +94,11 @@ type Received struct {
 
 // Origin is where a message comes from.
 type Origin struct {
-	Host    ocm.Host
-	Verdict peer.Verdict // what policy says of the host
-	Signed  bool         // by the host; an unsigned sender's name proves nothing
+	Host      ocm.Host
+	Verdict   peer.Verdict // what policy says of the host
+	Signed    bool         // by the host; an unsigned sender's name proves nothing
+	Said      time.Time    // when it was signed; zero where that is not told
+	Signature string       // to know the same message by; "" when there is none
 }
 
 // Receive stores a share that peer sends, and returns the recipient's display
@@ -105,7 +107,6 @@ type Origin struct {
 // signed the message, or that it claims to come from where unsigned messages
 // are accepted.
 func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*ocm.ShareAnswer, error) {
-	s.seeThrough(ctx, from.Host, n)
 	if err := s.check(ctx, from.Host, from.Verdict, n); err != nil {
 		return nil, err
 	}
@@ -123,7 +124,12 @@ func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*o
 	}
 	fresh := false
 	err = s.DB.Batch(ctx, func(ctx context.Context, tx bun.Tx) (err error) {
-		if fresh, err = insertIncoming(ctx, tx, in, members); err != nil || !fresh {
+		if last, err := s.last(ctx, tx, from.Host, aboutShare(in.ProviderID)); err != nil {
+			return err
+		} else if last != nil { // SHARE_UNSHARED came first
+			in.EndedAt, in.EndedReason = in.CreatedAt, "ended by its owner"
+		}
+		if fresh, err = insertIncoming(ctx, tx, in, members); err != nil || !fresh || in.EndedAt != 0 {
 			return err
 		}
 		if request != nil {
@@ -142,6 +148,8 @@ func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*o
 	switch {
 	case !fresh:
 		explain.Note(ctx, "share", "known already, nothing changes")
+	case in.EndedAt != 0:
+		explain.Note(ctx, "share", "stored as %s, and ended: its end came before it", in.ID)
 	case in.Quarantine != "":
 		explain.Note(ctx, "share", "stored as %s, in quarantine: %s", in.ID, in.Quarantine)
 	case trusted:
@@ -153,25 +161,20 @@ func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*o
 	return &ocm.ShareAnswer{RecipientDisplayName: name}, nil
 }
 
-// seeThrough mends a uri that some servers build on our host in place of theirs.
-func (s *Service) seeThrough(ctx context.Context, from ocm.Host, n *ocm.NewShare) {
-	sender, err := s.Peers.Peer(ctx, from)
-	if err != nil || n.Protocol.WebDAV == nil {
-		return
+// seeThrough is the uri of a share as it is to be read: some servers serve at
+// their webdav path alone, some build the uri on our host in place of theirs.
+func (s *Service) seeThrough(sender client.Profile, uri string) string {
+	if sender.RootOnly {
+		return ""
 	}
-	dav := n.Protocol.WebDAV
-	if sender.Profile.RootOnly {
-		dav.URI = "" // by the secret, at the sender's webdav path
-		return
-	}
-	u, err := url.Parse(dav.URI)
+	u, err := url.Parse(uri)
 	if err != nil || u.Host == "" {
-		return
+		return uri
 	}
 	if host, err := ocm.ReadHost(u.Host); err == nil && host == s.Self {
-		dav.URI = path.Base(u.Path)
-		explain.Note(ctx, "share", "the uri was on this server; %s is read below the sender's webdav path", dav.URI)
+		return path.Base(u.Path)
 	}
+	return uri
 }
 
 // sift applies what the recipients' address books and the operator say of the
@@ -259,7 +262,13 @@ func (s *Service) check(ctx context.Context, from ocm.Host, v peer.Verdict, n *o
 			Message: "this server takes only shares that require the code flow",
 			Fields:  []ocm.FieldError{{Name: "protocol.webdav.requirements", Message: "must hold must-exchange-token"}}}
 	}
-	return s.checkURI(ctx, from, dav.URI)
+	uri := dav.URI
+	if sender, err := s.Peers.Peer(ctx, from); err == nil {
+		if uri = s.seeThrough(sender.Profile, uri); uri != dav.URI {
+			explain.Note(ctx, "share", "its uri leads nowhere; it is read at the sender's webdav path: %q", uri)
+		}
+	}
+	return s.checkURI(ctx, from, uri)
 }
 
 // checkURI refuses an absolute uri that leads anywhere but to the sender: it
@@ -430,6 +439,21 @@ func (s *Service) Inbox(ctx context.Context, userID string) ([]Received, error) 
 	var out []Received
 	err := s.received(userID, &out).Order("s.id DESC").Limit(5000).Scan(ctx)
 	return out, err
+}
+
+// Waiting counts what waits for a person's answer: shares, apart from those in
+// quarantine, and requests.
+func (s *Service) Waiting(ctx context.Context, userID string) (int64, error) {
+	if err := s.joinGroups(ctx, userID); err != nil {
+		return 0, err
+	}
+	shares, err := s.received(userID, (*Received)(nil)).Where("m.state = ? AND s.ended_at = 0 AND s.quarantine = ''", MemberPending).
+		Where("s.expires_at = 0 OR s.expires_at > ?", s.Now().UnixMilli()).Count(ctx)
+	if err != nil {
+		return 0, err
+	}
+	requests, err := s.DB.Read.NewSelect().Model((*ReceivedRequest)(nil)).Where("owner_id = ? AND state = ?", userID, QuestionOpen).Count(ctx)
+	return shares + requests, err
 }
 
 // received selects the shares that reach a person: their own, and those of the

@@ -18,9 +18,15 @@ import (
 
 const kindNotification = "notification"
 
-// tell queues a notification to a peer; what we would tell ourselves happens
-// in the same transaction.
+// tell queues a notification to a peer behind the others about its share; what we
+// would tell ourselves happens in the same transaction.
 func (s *Service) tell(ctx context.Context, tx bun.Tx, peer ocm.Host, n ocm.Notification) error {
+	// What is about no share waits for no other message.
+	return s.tellBehind(ctx, tx, cmp.Or(n.ProviderID, store.NewID()), peer, n)
+}
+
+// tellBehind is tell with another order key, for what is not about a share alone.
+func (s *Service) tellBehind(ctx context.Context, tx bun.Tx, orderKey string, peer ocm.Host, n ocm.Notification) error {
 	n.SenderDomain = s.Self
 	if peer == s.Self {
 		return s.apply(ctx, tx, s.Self, &n)
@@ -35,10 +41,7 @@ func (s *Service) tell(ctx context.Context, tx bun.Tx, peer ocm.Host, n ocm.Noti
 	if err != nil {
 		return err
 	}
-	// What is about no share waits for no other message.
-	return s.Outbox.Enqueue(ctx, tx, delivery.Message{
-		Peer: peer, OrderKey: cmp.Or(n.ProviderID, store.NewID()), Kind: kindNotification, Payload: payload,
-	})
+	return s.Outbox.Enqueue(ctx, tx, delivery.Message{Peer: peer, OrderKey: orderKey, Kind: kindNotification, Payload: payload})
 }
 
 // TellRemoved queues the word that the identifier by which peer knows one of our
@@ -64,14 +67,23 @@ func (s *Service) Notify(ctx context.Context, from Origin, n *ocm.Notification) 
 		answer, err := s.put(ctx, from, profile, n)
 		return answer, unknownFor(profile, err)
 	}
+	var unknown error
 	err := s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := s.proven(ctx, tx, from, profile, n); err != nil {
-			return err
+		err := s.proven(ctx, tx, from, profile, n)
+		if err == nil {
+			err = s.inOrder(ctx, tx, from, n)
 		}
-		return s.apply(ctx, tx, from.Host, n)
+		if err == nil {
+			err = s.apply(ctx, tx, from.Host, n)
+		}
+		if errors.Is(err, ErrNoShare) && n.Type == ocm.ShareUnshared {
+			unknown = err // it may have overtaken its share
+			err = s.hear(ctx, tx, from, aboutShare(n.ProviderID), true)
+		}
+		return unless(err, errOvertaken)
 	})
 	s.Outbox.Wake()
-	return &ocm.NotificationAnswer{}, unknownFor(profile, err)
+	return &ocm.NotificationAnswer{}, unknownFor(profile, cmp.Or(err, unknown))
 }
 
 // unknownFor is the answer about a share that is not there as a peer understands
@@ -234,8 +246,10 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 			return err
 		}
 		in.Permissions = joinPerms(n.Permissions)
-		_, err = tx.NewUpdate().Model(in).Column("permissions").WherePK().Exec(ctx)
-		return err
+		if _, err = tx.NewUpdate().Model(in).Column("permissions").WherePK().Exec(ctx); err != nil || n.ShareID == "" {
+			return err
+		}
+		return s.grantedRequest(ctx, tx, peer, n)
 
 	case ocm.ReshareUndo:
 		return s.undo(ctx, tx, peer, n)
@@ -300,6 +314,9 @@ func (s *Service) Sweep(ctx context.Context) error {
 		if err := s.sweepRequests(ctx, tx); err != nil {
 			return err
 		}
+		if err := s.sweepOrder(ctx, tx); err != nil {
+			return err
+		}
 		_, err = tx.NewDelete().Table("seen_signatures").Where("expires_at <= ?", now).Exec(ctx)
 		return err
 	})
@@ -334,11 +351,21 @@ func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (a
 		}
 	}
 	_, err = c.Client.Notify(ctx, to, n)
-	if pe, ok := errors.AsType[*client.PeerError](err); ok && (n.Type == ocm.ShareUnshared || n.Type == ocm.ShareDeclined) &&
-		(pe.Status == http.StatusNotFound || pe.Status == http.StatusBadRequest && to.Profile.UnknownIsBad) {
-		return nil, nil // it is gone there, which is what we wanted
+	if pe, ok := errors.AsType[*client.PeerError](err); ok && (n.Type == ocm.ShareUnshared || n.Type == ocm.ShareDeclined) {
+		switch {
+		case unknownThere(to, pe):
+			return nil, nil // it is gone there, which is what we wanted
+		case pe.Status == http.StatusConflict: // some servers know no way back from accepted
+			c.Log.Info("the peer keeps its state of a share that ended here", "peer", m.Peer, "type", n.Type, "share", m.OrderKey, "error", err)
+			return nil, nil
+		}
 	}
 	return nil, delivery.Refused(m.Peer, err)
+}
+
+// unknownThere reports whether a peer answered that it has no such share.
+func unknownThere(to client.Peer, pe *client.PeerError) bool {
+	return pe.Status == http.StatusNotFound || pe.Status == http.StatusGone || pe.Status == http.StatusBadRequest && to.Profile.UnknownIsBad
 }
 
 // attach adds to a notification what older forms carry: the secret of its share,

@@ -27,6 +27,7 @@ import (
 type Peers interface {
 	Discover(ctx context.Context, host ocm.Host) (*ocm.Discovery, error)
 	Peer(ctx context.Context, host ocm.Host) (client.Peer, error)
+	Refresh(ctx context.Context, host ocm.Host) error
 }
 
 // Files gives the files of the people of this server.
@@ -57,6 +58,10 @@ type Service struct {
 	AllowPlain bool          // http and private addresses are fine: tests and the demo
 	TokenTTL   time.Duration // of access tokens; default 5 min
 
+	// SignatureLife is how long after a message arrived its signature, or one made
+	// before, can still be taken; default 10 min.
+	SignatureLife time.Duration
+
 	Requests    string        // who may ask our people for shares: FromContacts …
 	Reshares    string        // what becomes of requests to include someone: ReshareAuto …
 	RequestLife time.Duration // after which a request without an answer is given up
@@ -71,10 +76,14 @@ func (s *Service) Start() {
 	if s.TokenTTL <= 0 {
 		s.TokenTTL = 5 * time.Minute
 	}
+	if s.SignatureLife <= 0 {
+		s.SignatureLife = 10 * time.Minute
+	}
 	s.asking = store.Watched[map[string]bool]{DB: s.DB, Name: askingName, Load: loadAsking}
 	s.Outbox.Register(kindShare, shareCourier{s})
 	s.Outbox.Register(kindNotification, notificationCourier{s})
 	s.Outbox.Register(kindRequest, requestCourier{s})
+	s.Outbox.PassDead(kindNotification)
 }
 
 // Run ends expired shares until ctx ends.
@@ -99,7 +108,7 @@ var (
 	ErrShareEnded  = ocm.NewError(http.StatusGone, "SHARE_ENDED", "This share has ended.")
 	ErrDeclined    = ocm.NewError(http.StatusConflict, "SHARE_DECLINED", "You declined this share. Ask the sender to share it again.")
 	ErrToSelf      = ocm.NewError(http.StatusBadRequest, "SHARE_TO_SELF", "That is your own address: the files are already yours.")
-	ErrDuplicate   = ocm.NewError(http.StatusConflict, "SHARE_EXISTS", "This is already shared with that address. End that share first (weft unshare), or change its rights.")
+	ErrDuplicate   = ocm.NewError(http.StatusConflict, "SHARE_EXISTS", "This is already shared with that address. End that share first (weft unshare), or change its rights (weft change).")
 	ErrShareHome   = ocm.NewError(http.StatusBadRequest, "SHARE_HOME", "Your whole home cannot be shared. Choose a folder or a file in it.")
 	ErrNotShared   = ocm.NewError(http.StatusForbidden, "RESHARE_FORBIDDEN", "This came from someone else. Only its owner can share it: ask them to include the person (weft reshare).")
 	ErrExpiresPast = ocm.NewError(http.StatusBadRequest, "EXPIRES_IN_PAST", "The end of the share lies in the past. Give a later date.")
