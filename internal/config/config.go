@@ -39,6 +39,8 @@ type Config struct {
 	Provider string `koanf:"provider"` // display name
 	Insecure bool   `koanf:"insecure"`
 
+	TrashFor time.Duration `koanf:"trash_for"` // 0: what is deleted is gone
+
 	TLS        TLS        `koanf:"tls"`
 	Proxies    []string   `koanf:"trusted_proxies"`
 	Log        Log        `koanf:"log"`
@@ -112,7 +114,7 @@ type Delivery struct {
 // Default is the configuration of someone who decided nothing but the URL.
 func Default() *Config {
 	return &Config{
-		Listen: "127.0.0.1:8080", Data: "weft-data", Provider: "Weft",
+		Listen: "127.0.0.1:8080", Data: "weft-data", Provider: "Weft", TrashFor: 30 * 24 * time.Hour,
 		Log: Log{Level: "info", Format: "text"},
 		Limits: Limits{
 			MaxBody: ocm.MaxBody, HeaderTimeout: 10 * time.Second, StallTimeout: time.Minute,
@@ -293,6 +295,9 @@ func (c *Config) Check() error {
 		if d <= 0 {
 			return fmt.Errorf("%s in %s must be longer than nothing, such as \"30s\"", key, at)
 		}
+	}
+	if c.TrashFor < 0 {
+		return fmt.Errorf("trash_for in %s must be a time such as \"720h\", or \"0s\" for no trash", at)
 	}
 	f := c.Federation
 	for _, choice := range []struct {

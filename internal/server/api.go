@@ -25,6 +25,7 @@ func (s *Server) newAPI() http.Handler {
 	api := humago.New(mux, conf)
 	s.apiSession(api)
 	s.apiFiles(api)
+	s.apiTrash(api)
 	s.apiShares(api)
 	s.apiRequests(api)
 	s.apiWire(api)

@@ -106,7 +106,7 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	s.Accounts = account.New(s.DB, s.now)
 	s.Homes = &home.Homes{
 		Dir: conf.StoragePath(), DB: s.DB, Accounts: s.Accounts, Now: s.now, Log: s.log,
-		Attached: &home.Attached{DB: s.DB, Now: s.now},
+		Attached: &home.Attached{DB: s.DB, Now: s.now}, TrashFor: conf.TrashFor,
 	}
 	calls := &client.Client{Signer: s.keys.Current(), Legacy: s.legacy, Self: s.Self, Plain: conf.Insecure}
 	f := conf.Federation
@@ -211,6 +211,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		}
 		return nil
 	})
+	g.Go(func() error { return s.Homes.Run(ctx) })
 	g.Go(func() error { return s.Outbox.Run(ctx) })
 	g.Go(func() error { return s.Sharing.Run(ctx) })
 	g.Go(func() error { return s.Directories.Run(ctx) })
