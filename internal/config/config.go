@@ -391,6 +391,10 @@ func (c *Config) StoragePath() string {
 	return filepath.Join(c.Data, "homes")
 }
 
+// StagingPath is the directory of uploads that are not complete: beside the homes,
+// on the disk that has room for files.
+func (c *Config) StagingPath() string { return filepath.Join(c.StoragePath(), ".uploads") }
+
 // OpenBox opens the key that seals secrets at rest: WEFT_SECRET_KEY, or the
 // file secret.key in the data directory.
 func (c *Config) OpenBox() (*seal.Box, error) {

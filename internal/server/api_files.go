@@ -189,7 +189,11 @@ func (s *Server) relocate(ctx context.Context, in *moveBody, do func(t tree.Tree
 // unlocked refuses changes of what someone locked over WebDAV: the API has no
 // lock tokens to show.
 func (s *Server) unlocked(ctx context.Context, name string) error {
-	locks, err := s.Homes.Attached.Locks(ctx, asking(ctx).ID, name)
+	return s.unlockedFor(ctx, asking(ctx).ID, name)
+}
+
+func (s *Server) unlockedFor(ctx context.Context, userID, name string) error {
+	locks, err := s.Homes.Attached.Locks(ctx, userID, name)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/sharing"
 	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/internal/upload"
 	"github.com/weft-mesh/weft/internal/wire"
 	"github.com/weft-mesh/weft/ocm"
 	"github.com/weft-mesh/weft/ocm/client"
@@ -39,6 +40,7 @@ type Server struct {
 	DB          *store.DB
 	Accounts    *account.Accounts
 	Homes       *home.Homes
+	Uploads     *upload.Uploads
 	Policy      *peer.Policy
 	Peers       *peer.Peers
 	Outbox      *delivery.Outbox
@@ -139,6 +141,14 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	s.Sharing.Start()
 	s.Homes.Followers = []home.Follower{s.Sharing}
 	s.Homes.Mounts = s.Sharing.Mounts
+	s.Uploads = &upload.Uploads{
+		Dir: conf.StagingPath(), DB: s.DB, Now: s.now, Log: s.log,
+		Files: s.Homes.Whole, Permit: s.unlockedFor,
+		Quota: func(ctx context.Context, userID string) (int64, error) {
+			u, err := s.Accounts.Get(ctx, userID)
+			return u.Quota, err
+		},
+	}
 	l := conf.Limits
 	s.byAddress = newLimiter(l.AddressRate, l.AddressBurst)
 	s.byPeerAddress = newLimiter(l.PeerRate, l.PeerBurst)
@@ -212,6 +222,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		return nil
 	})
 	g.Go(func() error { return s.Homes.Run(ctx) })
+	g.Go(func() error { return s.Uploads.Run(ctx) })
 	g.Go(func() error { return s.Outbox.Run(ctx) })
 	g.Go(func() error { return s.Sharing.Run(ctx) })
 	g.Go(func() error { return s.Directories.Run(ctx) })
