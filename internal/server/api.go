@@ -27,6 +27,8 @@ func (s *Server) newAPI() http.Handler {
 	s.apiFiles(api)
 	s.apiTrash(api)
 	s.apiUploads(api, mux)
+	s.apiArchive(api, mux)
+	s.apiSearch(api)
 	s.apiShares(api)
 	s.apiRequests(api)
 	s.apiWire(api)

@@ -64,6 +64,8 @@ type Server struct {
 
 	byAddress, byPeerAddress, byPeer, byUser, byFailure, byLook *limiter
 
+	archives counted // downloads of folders under way
+
 	crossOrigin http.CrossOriginProtection
 	stopping    atomic.Bool
 }
