@@ -395,6 +395,9 @@ func (c *Config) StoragePath() string {
 // on the disk that has room for files.
 func (c *Config) StagingPath() string { return filepath.Join(c.StoragePath(), ".uploads") }
 
+// CachePath is a directory of what can be made again.
+func (c *Config) CachePath(name string) string { return filepath.Join(c.Data, "cache", name) }
+
 // OpenBox opens the key that seals secrets at rest: WEFT_SECRET_KEY, or the
 // file secret.key in the data directory.
 func (c *Config) OpenBox() (*seal.Box, error) {

@@ -29,6 +29,7 @@ func (s *Server) newAPI() http.Handler {
 	s.apiUploads(api, mux)
 	s.apiArchive(api, mux)
 	s.apiSearch(api)
+	s.apiThumbnails(api, mux)
 	s.apiShares(api)
 	s.apiRequests(api)
 	s.apiWire(api)

@@ -27,6 +27,7 @@ import (
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/sharing"
 	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/internal/thumbnail"
 	"github.com/weft-mesh/weft/internal/upload"
 	"github.com/weft-mesh/weft/internal/wire"
 	"github.com/weft-mesh/weft/ocm"
@@ -41,6 +42,7 @@ type Server struct {
 	Accounts    *account.Accounts
 	Homes       *home.Homes
 	Uploads     *upload.Uploads
+	Thumbnails  *thumbnail.Thumbnails
 	Policy      *peer.Policy
 	Peers       *peer.Peers
 	Outbox      *delivery.Outbox
@@ -151,6 +153,7 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 			return u.Quota, err
 		},
 	}
+	s.Thumbnails = &thumbnail.Thumbnails{Dir: conf.CachePath("thumbnails")}
 	l := conf.Limits
 	s.byAddress = newLimiter(l.AddressRate, l.AddressBurst)
 	s.byPeerAddress = newLimiter(l.PeerRate, l.PeerBurst)
