@@ -215,15 +215,15 @@ func (s *Service) root(ctx context.Context, peer ocm.Host, in Incoming) (string,
 	if err != nil {
 		return "", err
 	}
-	base := end.Scheme + "://" + string(peer) + strings.TrimSuffix(d.WebDAVPath(), "/")
+	base := end.Scheme + "://" + string(peer) + d.WebDAVPath()
 	if in.URI == "" {
-		return base, nil
+		return base, nil // to the letter: some servers know it with its slash alone
 	}
 	id, err := url.Parse(in.URI)
 	if err != nil {
 		return "", err
 	}
-	return base + "/" + strings.TrimPrefix(id.EscapedPath(), "/"), nil
+	return strings.TrimSuffix(base, "/") + "/" + strings.TrimPrefix(id.EscapedPath(), "/"), nil
 }
 
 // noteState records when a share's server stopped or began to answer, once a

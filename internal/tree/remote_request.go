@@ -206,5 +206,8 @@ func (e *answerError) treeError() error {
 		}
 		return ErrUnavailable.RetryIn(wait).With(e)
 	}
+	if e.status < 400 {
+		return errRefused.Saying("The share's server does not answer as servers of WebDAV do (%d %s).", e.status, http.StatusText(e.status)).With(e)
+	}
 	return errRefused.Saying("The share's server refused this (%d %s).", e.status, http.StatusText(e.status)).With(e)
 }
