@@ -48,7 +48,7 @@ type Result struct {
 // small and capital letters alike and with or without accents. What others share
 // is looked through as far as it can be listed quickly.
 func Files(ctx context.Context, t tree.Tree, folder, query string, limit int) (*Result, error) {
-	words := strings.Fields(fold(query))
+	words := strings.Fields(Fold(query))
 	if len(words) == 0 || len(query) > maxQuery {
 		return &Result{}, nil
 	}
@@ -140,7 +140,7 @@ func (s *search) leave(folder string) {
 
 // look holds a name against the query.
 func (s *search) look(path string, info tree.Info) error {
-	name := fold(info.Name)
+	name := Fold(info.Name)
 	hit := !slices.ContainsFunc(s.words, func(w string) bool { return !strings.Contains(name, w) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,9 +189,9 @@ func (s *search) result() *Result {
 	return &Result{Hits: s.hits, More: s.more, Left: s.left}
 }
 
-// fold gives names that people take for the same one form: without accents, in
+// Fold gives names that people take for the same one form: without accents, in
 // small letters.
-func fold(name string) string {
+func Fold(name string) string {
 	if ascii(name) {
 		return strings.ToLower(name)
 	}

@@ -221,6 +221,7 @@ func (s *Server) content(w http.ResponseWriter, r *http.Request) {
 	}
 	h := s.davHandler()
 	h.Tree, h.Prefix, h.Space, h.Principal = t, "/api/v1/content", user.ID, user.ID
+	h.View = r.URL.Query().Has("view")
 	h.Answer = func(w http.ResponseWriter, _ *http.Request, err error) { writeProblem(w, asError(err)) }
 	h.ServeHTTP(w, r)
 }

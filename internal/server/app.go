@@ -68,6 +68,9 @@ type Server struct {
 
 	archives counted // downloads of folders under way
 
+	seenLists   listings // what folders elsewhere held when their server answered
+	sortedLists listings // of the own folders, as pages show them
+
 	crossOrigin http.CrossOriginProtection
 	stopping    atomic.Bool
 }
