@@ -19,7 +19,7 @@ const shown = () => {
   if (bar) {
     bar.classList.toggle("idle", chosen.length === 0);
     const count = bar.querySelector(".chosen");
-    count.textContent = chosen.length === 0 ? "" : chosen.length === 1 ? count.dataset.one : count.dataset.many.replace("2", chosen.length);
+    count.textContent = chosen.length === 0 ? count.dataset.none : chosen.length === 1 ? count.dataset.single : count.dataset.many.replace("2", chosen.length);
     for (const b of bar.querySelectorAll("button, summary")) b.toggleAttribute("inert", chosen.length === 0);
   }
   const head = f.querySelector("#all");
