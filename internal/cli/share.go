@@ -288,6 +288,44 @@ func (c *reportCmd) Run(ctx context.Context, io IO) error {
 	return nil
 }
 
+type changeCmd struct {
+	ID   string `arg:"" help:"The share, by its id or the end of it: see weft shares."`
+	Read bool   `help:"To read only."`
+	rights
+	JSON bool `help:"Print JSON."`
+}
+
+func (c *changeCmd) Help() string {
+	return `The new rights hold at once, in place of those there were.
+
+Example:
+  weft change 4f1c2a90 --write
+  weft change 4f1c2a90 --read`
+}
+
+func (c *changeCmd) Run(ctx context.Context, io IO) error {
+	if c.Read == (c.Write || c.Reshare) {
+		return usagef("say which rights: --read, or --write and --reshare")
+	}
+	s, err := openSession(io)
+	if err != nil {
+		return err
+	}
+	id, err := s.findSent(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	var o sentShare
+	if err := s.call(ctx, "PATCH", "/shares/"+id, map[string]any{"permissions": c.permissions()}, &o); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(io, o)
+	}
+	fmt.Fprintf(io.Out, "Shared %s with %s (%s), share %s\n", o.Path, o.With, strings.Join(o.Permissions, ", "), short(o.ID))
+	return nil
+}
+
 type unshareCmd struct {
 	ID string `arg:"" help:"The share, by its id or the end of it: see weft shares."`
 }

@@ -95,7 +95,7 @@ func message[T any](s *Server, w http.ResponseWriter, r *http.Request, read func
 		var info httpsig.Info
 		from.Host = sender(msg)
 		from.Verdict, info, err = s.verify(r, body, from.Host)
-		from.Signed = info.Signed
+		from.Signed, from.Said, from.Signature = info.Signed, info.Created, info.Value
 	}
 	if err != nil {
 		s.refusePeer(w, r, err)

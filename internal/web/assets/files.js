@@ -149,7 +149,7 @@ const refresh = async () => {
   if (!now) return;
   const held = document.activeElement && old.contains(document.activeElement) ? boxOf(rowOf(document.activeElement) ?? old)?.value : null;
   old.replaceWith(document.adoptNode(now));
-  document.dispatchEvent(new CustomEvent("weft:shown", { detail: now }));
+  document.dispatchEvent(new CustomEvent("weft:drawn", { detail: now }));
   prepare();
   if (held !== null) boxes().find((b) => b.value === held)?.focus();
 };
