@@ -11,6 +11,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
@@ -44,6 +45,7 @@ var (
 	ErrCredentials = ocm.NewError(http.StatusUnauthorized, "CREDENTIALS_INVALID", "The name or the password is not right.")
 	ErrSession     = ocm.NewError(http.StatusUnauthorized, "SESSION_INVALID", "The session has ended or the token is not known. Log in again.")
 	ErrAttempts    = ocm.NewError(http.StatusTooManyRequests, "TOO_MANY_ATTEMPTS", "Too many wrong passwords. Wait a little and try again.")
+	ErrDisabled    = ocm.NewError(http.StatusForbidden, "SIGN_IN_DISABLED", "This account is closed for now. Ask the operator of this server.")
 	ErrNoSuchApp   = ocm.NewError(http.StatusNotFound, "APP_PASSWORD_NOT_FOUND", "There is no such app password.")
 )
 
@@ -60,13 +62,45 @@ func (a *Accounts) AppPassword(ctx context.Context, userID, label string) (ocm.S
 	return secret, a.grant(ctx, userID, kindApp, label, secret, 0)
 }
 
+// begun and ended are what the audit calls the acts on a kind of credential.
+var (
+	begun = map[string]string{kindSession: "session.began", kindApp: "app-password.made"}
+	ended = map[string]string{kindSession: "session.ended", kindApp: "app-password.ended"}
+)
+
 func (a *Accounts) grant(ctx context.Context, userID, kind, label string, secret ocm.Secret, expires int64) error {
 	now := a.now().UnixMilli()
-	_, err := a.db.Write.NewInsert().Model(&Credential{
+	c := &Credential{
 		ID: store.NewID(), UserID: userID, Kind: kind, Label: label, Hash: seal.HashHex(secret),
 		CreatedAt: now, LastUsedAt: now, ExpiresAt: expires,
-	}).Exec(ctx)
-	return err
+	}
+	return a.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if _, err := tx.NewInsert().Model(c).Exec(ctx); err != nil {
+			return err
+		}
+		return a.note(ctx, tx, begun[kind], userID, audit.Details{"label": label, "credential": c.ID})
+	})
+}
+
+// end deletes a credential that conditions name, and reports whether there was
+// one.
+func (a *Accounts) end(ctx context.Context, where string, args ...any) (found bool, err error) {
+	err = a.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		var c Credential
+		err := tx.NewSelect().Model(&c).Where(where, args...).Scan(ctx)
+		if store.NotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		found = true
+		if _, err := tx.NewDelete().Model(&c).WherePK().Exec(ctx); err != nil {
+			return err
+		}
+		return a.note(ctx, tx, ended[c.Kind], c.UserID, audit.Details{"label": c.Label, "credential": c.ID})
+	})
+	return found, err
 }
 
 // AppPasswords lists a user's app passwords, without the passwords.
@@ -79,15 +113,11 @@ func (a *Accounts) AppPasswords(ctx context.Context, userID string) ([]Credentia
 
 // RevokeAppPassword ends an app password at once.
 func (a *Accounts) RevokeAppPassword(ctx context.Context, userID, id string) error {
-	res, err := a.db.Write.NewDelete().Model((*Credential)(nil)).
-		Where("id = ? AND user_id = ? AND kind = ?", id, userID, kindApp).Exec(ctx)
-	if err != nil {
-		return err
+	found, err := a.end(ctx, "id = ? AND user_id = ? AND kind = ?", id, userID, kindApp)
+	if err == nil && !found {
+		err = ErrNoSuchApp
 	}
-	if n, _ := res.RowsAffected(); n == 0 {
-		return ErrNoSuchApp
-	}
-	return nil
+	return err
 }
 
 // Login checks a name and password from an address and begins a session.
@@ -96,14 +126,14 @@ func (a *Accounts) Login(ctx context.Context, name string, password ocm.Secret, 
 	if err != nil {
 		return User{}, "", err
 	}
+	ctx = audit.As(ctx, audit.User, u.ID, u.Name)
 	token := seal.Token(32)
 	return u, token, a.grant(ctx, u.ID, kindSession, label, token, a.now().Add(sessionLife).UnixMilli())
 }
 
 // Logout ends the session of a token.
 func (a *Accounts) Logout(ctx context.Context, token ocm.Secret) error {
-	_, err := a.db.Write.NewDelete().Model((*Credential)(nil)).
-		Where("hash = ? AND kind = ?", seal.HashHex(token), kindSession).Exec(ctx)
+	_, err := a.end(ctx, "hash = ? AND kind = ?", seal.HashHex(token), kindSession)
 	return err
 }
 
@@ -111,13 +141,13 @@ func (a *Accounts) Logout(ctx context.Context, token ocm.Secret) error {
 // and wrong passwords give the same answer in the same time.
 func (a *Accounts) Authenticate(ctx context.Context, name string, secret ocm.Secret, from string) (User, error) {
 	if wait := a.failures.wait(name, from); wait > 0 {
-		return User{}, ErrAttempts.RetryIn(wait)
+		return User{}, ErrAttempts.RetryIn(wait).With(a.attempt(ctx, name))
 	}
 	u, err := a.credential(ctx, secret, kindApp)
 	if err == nil && SameName(u.Name, name) {
 		return u, nil
 	}
-	if err != nil && !errors.Is(err, ErrSession) {
+	if err != nil && !errors.Is(err, ErrSession) && !errors.Is(err, ErrDisabled) {
 		return User{}, err
 	}
 	u, err = a.ByName(ctx, name)
@@ -132,9 +162,32 @@ func (a *Accounts) Authenticate(ctx context.Context, name string, secret ocm.Sec
 	}
 	if right := a.verified.verify(u, secret); !right || err != nil {
 		a.failures.record(name, from)
-		return User{}, ErrCredentials
+		return User{}, ErrCredentials.With(&Attempt{u.ID, u.Name})
+	}
+	if u.Disabled { // told to who knows the password alone
+		return User{}, ErrDisabled.With(&Attempt{u.ID, u.Name})
 	}
 	return u, nil
+}
+
+// Attempt is the cause behind a refused sign-in: as whom, for the operator. Both
+// are empty when there is no such user: what was typed may be a password in the
+// wrong field, and is not kept.
+type Attempt struct{ UserID, Name string }
+
+func (a *Attempt) Error() string {
+	if a.UserID == "" {
+		return "there is no such user"
+	}
+	return "as " + a.Name
+}
+
+func (a *Accounts) attempt(ctx context.Context, name string) *Attempt {
+	u, err := a.ByName(ctx, name)
+	if err != nil {
+		return &Attempt{}
+	}
+	return &Attempt{u.ID, u.Name}
 }
 
 // AuthenticateBearer finds who a session token or app password belongs to.
@@ -162,5 +215,9 @@ func (a *Accounts) credential(ctx context.Context, secret ocm.Secret, kinds ...s
 			return User{}, err
 		}
 	}
-	return a.Get(ctx, c.UserID)
+	u, err := a.Get(ctx, c.UserID)
+	if err == nil && u.Disabled {
+		return User{}, ErrDisabled
+	}
+	return u, err
 }

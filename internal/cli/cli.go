@@ -8,9 +8,13 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/user"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/weft-mesh/weft/internal/audit"
+	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
 )
 
@@ -82,6 +86,7 @@ const description = `Weft shares files and folders with people on any other Open
 func Run(ctx context.Context, args []string, streams IO) int {
 	var cmds commands
 	code := -1
+	ctx = audit.With(ctx, operator(streams.Env))
 	parser, err := kong.New(&cmds,
 		kong.Name("weft"), kong.Description(description),
 		kong.Writers(streams.Out, streams.Err),
@@ -117,6 +122,22 @@ func Run(ctx context.Context, args []string, streams IO) int {
 		return exitFault
 	}
 	return exitOK
+}
+
+// operator is who acts at this command line, for the audit: the account of the
+// system, and behind sudo the one that called it. What the command does is found
+// by its request.
+func operator(env []string) audit.By {
+	by := audit.By{Kind: audit.Operator, Origin: audit.CLI, Request: store.NewID()}
+	if u, err := user.Current(); err == nil {
+		by.Name = u.Username
+	}
+	for _, e := range env {
+		if name, ok := strings.CutPrefix(e, "SUDO_USER="); ok && name != "" {
+			by.Name = name
+		}
+	}
+	return by
 }
 
 // said is what a person reads of a failure: of a refusal its sentence, not the

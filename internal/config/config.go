@@ -45,6 +45,7 @@ type Config struct {
 	Limits     Limits     `koanf:"limits"`
 	Federation Federation `koanf:"federation"`
 	Delivery   Delivery   `koanf:"delivery"`
+	Audit      Audit      `koanf:"audit"`
 
 	// TrustedProxies is Proxies, parsed.
 	TrustedProxies []netip.Prefix `koanf:"-"`
@@ -109,6 +110,11 @@ type Delivery struct {
 	GiveUpAfter time.Duration `koanf:"give_up_after"`
 }
 
+// Audit is what is kept of who did what.
+type Audit struct {
+	KeepFor time.Duration `koanf:"keep_for"` // 0: forever
+}
+
 // Default is the configuration of someone who decided nothing but the URL.
 func Default() *Config {
 	return &Config{
@@ -125,6 +131,7 @@ func Default() *Config {
 			Wire: true, WireFor: 24 * time.Hour, Requests: "contacts", Reshares: "auto", RequestLife: 30 * 24 * time.Hour,
 		},
 		Delivery: Delivery{FirstRetry: 2 * time.Second, MaxRetry: 4 * time.Hour, GiveUpAfter: 72 * time.Hour},
+		Audit:    Audit{KeepFor: 365 * 24 * time.Hour},
 	}
 }
 

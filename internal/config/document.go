@@ -58,6 +58,7 @@ var keys = []setting{
 	{"delivery.first_retry", "When a server does not answer: the first pause, the longest pause, and after\nhow long a message is given up. It then stays visible and can be resent."},
 	{"delivery.max_retry", ""},
 	{"delivery.give_up_after", ""},
+	{"audit.keep_for", "How long `weft audit` knows who did what to whom. 0s keeps it forever."},
 }
 
 // document is the configuration file that explains itself: every key with its

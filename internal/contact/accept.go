@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/seal"
@@ -354,7 +355,11 @@ func (s *Service) tell(ctx context.Context, tx bun.Tx, a *Acceptance, i *ocm.Inv
 	if err != nil {
 		return err
 	}
-	return s.Outbox.Enqueue(ctx, tx, delivery.Message{Peer: i.Provider, OrderKey: a.ID, Kind: kindInvite, Payload: payload})
+	err = s.Outbox.Enqueue(ctx, tx, delivery.Message{Peer: i.Provider, OrderKey: a.ID, Kind: kindInvite, Payload: payload})
+	if err != nil {
+		return err
+	}
+	return audit.Note(ctx, tx, s.Now(), audit.Event{Action: "invite.accepted", Kind: "acceptance", ID: a.ID, Target: a.PeerHost})
 }
 
 // afresh accepts an invite again whose contact was removed since: their server

@@ -15,6 +15,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
 )
@@ -170,11 +171,16 @@ func (h *Homes) Recover(ctx context.Context) error {
 }
 
 // settle takes the change off the journal and, if it happened, lets everything
-// follow.
-func (h *Homes) settle(ctx context.Context, c change, happened, overFolder bool) error {
+// follow. folder says that a folder was removed or replaced.
+func (h *Homes) settle(ctx context.Context, c change, happened, folder bool) error {
 	err := h.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if _, err := tx.NewDelete().Model(&c).WherePK().Exec(ctx); err != nil || !happened {
 			return err
+		}
+		if c.ToPath == "" && folder {
+			if err := h.noteRemoved(ctx, tx, c); err != nil {
+				return err
+			}
 		}
 		for _, f := range h.followers() {
 			if c.ToPath == "" {
@@ -183,7 +189,7 @@ func (h *Homes) settle(ctx context.Context, c change, happened, overFolder bool)
 				}
 				continue
 			}
-			if overFolder {
+			if folder {
 				if err := f.Removed(ctx, tx, c.Space, c.ToPath); err != nil {
 					return err
 				}
@@ -198,6 +204,13 @@ func (h *Homes) settle(ctx context.Context, c change, happened, overFolder bool)
 		f.Committed()
 	}
 	return err
+}
+
+// noteRemoved records for the audit that a folder with all in it was removed.
+func (h *Homes) noteRemoved(ctx context.Context, tx bun.Tx, c change) error {
+	return audit.Note(ctx, tx, h.Now(), audit.Event{
+		Action: "files.removed", Kind: "folder", ID: c.ID, Name: c.FromPath, Details: audit.Details{"owner": c.Space},
+	})
 }
 
 func (h *Homes) followers() []Follower { return append([]Follower{h.Attached}, h.Followers...) }
@@ -229,15 +242,20 @@ func (f *following) Copy(ctx context.Context, from, to string, opt tree.CopyOpti
 }
 
 func (f *following) Remove(ctx context.Context, name string, cond tree.Condition) error {
-	return f.follow(ctx, name, "", false, func() error { return f.Tree.Remove(ctx, name, cond) })
+	folder := false
+	if !tree.Within(name, tree.SharedDir) { // those are not ours, and giving one back is no removal
+		info, err := f.Tree.Stat(ctx, name)
+		folder = err == nil && info.Dir
+	}
+	return f.follow(ctx, name, "", folder, func() error { return f.Tree.Remove(ctx, name, cond) })
 }
 
-func (f *following) follow(ctx context.Context, from, to string, overFolder bool, apply func() error) error {
+func (f *following) follow(ctx context.Context, from, to string, folder bool, apply func() error) error {
 	c := change{ID: store.NewID(), Space: f.userID, FromPath: from, ToPath: to, CreatedAt: f.homes.Now().UnixMilli()}
 	if _, err := f.homes.DB.Write.NewInsert().Model(&c).Exec(ctx); err != nil {
 		return err
 	}
 	err := apply()
 	// What happened to the files must be followed even when the asker left.
-	return errors.Join(err, f.homes.settle(context.WithoutCancel(ctx), c, err == nil, overFolder))
+	return errors.Join(err, f.homes.settle(context.WithoutCancel(ctx), c, err == nil, folder))
 }

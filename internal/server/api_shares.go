@@ -194,8 +194,6 @@ type outboxMessage struct {
 	CreatedAt string `json:"createdAt" format:"date-time"`
 }
 
-var errAdmins = ocm.NewError(http.StatusForbidden, "ADMINS_ONLY", "Only administrators may do this.")
-
 func (s *Server) apiOutbox(api huma.API) {
 	huma.Register(api, operation("GET", "/outbox", "outbox", "List the messages that wait or were given up (administrators)"), func(ctx context.Context, _ *none) (*reply[[]outboxMessage], error) {
 		if !asking(ctx).Admin() {

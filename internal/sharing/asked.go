@@ -11,6 +11,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/explain"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/store"
@@ -220,8 +221,10 @@ func (s *Service) ask(ctx context.Context, q *ReceivedRequest) error {
 			q.NewID = store.NewID()
 		}
 		explain.Note(ctx, "request", "the owner is asked, as %s", q.ID)
-		_, err = tx.NewInsert().Model(q).Exec(ctx)
-		return err
+		if _, err = tx.NewInsert().Model(q).Exec(ctx); err != nil {
+			return err
+		}
+		return s.noteRequest(ctx, tx, "request.received", q.ID, q.ShareID, q.Asker, audit.Details{"owner": q.OwnerID, "with": q.ShareWith})
 	})
 }
 
@@ -390,7 +393,7 @@ func (s *Service) Grant(ctx context.Context, owner account.User, id string, n Ne
 			return nil, err
 		}
 	}
-	return o, s.close(ctx, s.DB.Write, q.ID, QuestionGranted)
+	return o, s.close(ctx, q, QuestionGranted)
 }
 
 // Refuse says no to a request, and why if the owner likes; silently, who asks
@@ -404,7 +407,7 @@ func (s *Service) Refuse(ctx context.Context, ownerID, id, message string, silen
 		return err
 	}
 	if silently {
-		return s.close(ctx, s.DB.Write, q.ID, QuestionIgnored)
+		return s.close(ctx, q, QuestionIgnored)
 	}
 	n := ocm.Notification{Type: ocm.ShareDeclined, ResourceType: q.ResourceType, ProviderID: q.ShareID, Message: message}
 	if q.Kind == AskReshare {
@@ -413,7 +416,7 @@ func (s *Service) Refuse(ctx context.Context, ownerID, id, message string, silen
 		}
 	}
 	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := s.close(ctx, tx, q.ID, QuestionRefused); err != nil {
+		if err := s.answered(ctx, tx, q, QuestionRefused); err != nil {
 			return err
 		}
 		return s.tell(ctx, tx, ocm.Host(q.PeerHost), n)
@@ -434,9 +437,18 @@ func (s *Service) question(ctx context.Context, ownerID, id string) (*ReceivedRe
 	return q, err
 }
 
-func (s *Service) close(ctx context.Context, db bun.IDB, id, state string) error {
-	_, err := db.NewUpdate().Model((*ReceivedRequest)(nil)).Where("id = ?", id).Set("state = ?", state).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
-	return err
+// close records an owner's answer that nobody needs to be told of.
+func (s *Service) close(ctx context.Context, q *ReceivedRequest, state string) error {
+	return s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error { return s.answered(ctx, tx, q, state) })
+}
+
+// answered records an owner's answer, in tx.
+func (s *Service) answered(ctx context.Context, tx bun.Tx, q *ReceivedRequest, state string) error {
+	_, err := tx.NewUpdate().Model((*ReceivedRequest)(nil)).Where("id = ?", q.ID).Set("state = ?", state).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
+	if err != nil {
+		return err
+	}
+	return s.noteRequest(ctx, tx, "request."+state, q.ID, q.ShareID, q.Asker, audit.Details{"with": q.ShareWith, "share": q.NewID})
 }
 
 // sweepRequests gives up questions that nobody answers, and forgets old ones.

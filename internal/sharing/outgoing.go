@@ -14,6 +14,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/store"
@@ -123,6 +124,16 @@ func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing) e
 			return ErrDuplicate
 		}
 		if _, err := tx.NewInsert().Model(o).Exec(ctx); err != nil {
+			return err
+		}
+		details := audit.Details{"permissions": o.Permissions, "shareType": o.ShareType}
+		if o.ExpiresAt != 0 {
+			details["expiresAt"] = store.Time(o.ExpiresAt).UTC()
+		}
+		if o.Parent != "" {
+			details["parent"] = o.Parent
+		}
+		if err := s.noteSent(ctx, tx, "share.created", o, details); err != nil {
 			return err
 		}
 		if ocm.Host(o.PeerHost) == s.Self {
@@ -301,6 +312,11 @@ func (s *Service) Unshare(ctx context.Context, ownerID, id string) error {
 
 // end ends a share in tx. The peer is told only if it may know of the share.
 func (s *Service) end(ctx context.Context, tx bun.Tx, o *Outgoing, reason string) error {
+	if o.State != StateEnded {
+		if err := s.noteSent(ctx, tx, "share.ended", o, audit.Details{"reason": reason, "was": o.State}); err != nil {
+			return err
+		}
+	}
 	if o.State == StateEnded || o.State == StateDeclined {
 		return s.setState(ctx, tx, o, StateEnded, reason)
 	}
@@ -341,8 +357,12 @@ func (s *Service) ChangePermissions(ctx context.Context, ownerID, id string, per
 			return ErrShareEnded
 		}
 		out = o
+		was := o.Permissions
 		o.Permissions, o.UpdatedAt = joinPerms(permissions), s.Now().UnixMilli()
 		if _, err := tx.NewUpdate().Model(o).Column("permissions", "updated_at").WherePK().Exec(ctx); err != nil {
+			return err
+		}
+		if err := s.noteSent(ctx, tx, "share.changed", o, audit.Details{"from": was, "to": o.Permissions}); err != nil {
 			return err
 		}
 		if o.State == StatePending {
