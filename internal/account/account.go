@@ -38,8 +38,9 @@ type User struct {
 	Email        string
 	Role         string
 	PasswordHash string
-	Quota        int64 // bytes, NoQuota for none
-	Disabled     bool  // may not sign in
+	Quota        int64  // bytes, NoQuota for none
+	Language     string // of the pages and of what is sent; "" for the browser's
+	Disabled     bool   // may not sign in
 	CreatedAt    int64
 }
 
@@ -509,6 +510,12 @@ func (a *Accounts) Members(ctx context.Context, groupID string) ([]User, error) 
 	err := a.db.Read.NewSelect().Model(&users).
 		Where("id IN (SELECT user_id FROM group_members WHERE group_id = ?)", groupID).Order("name_key").Scan(ctx)
 	return users, err
+}
+
+// SetLanguage sets the language a user reads; "" leaves it to the browser.
+func (a *Accounts) SetLanguage(ctx context.Context, id, tag string) error {
+	_, err := a.db.Write.NewUpdate().Model((*User)(nil)).Set("language = ?", tag).Where("id = ?", id).Exec(ctx)
+	return err
 }
 
 // SetQuota sets how many bytes a user may keep; 0 or less is no limit.

@@ -22,9 +22,11 @@ const (
 	kindApp     = "app"
 
 	sessionIdle     = 30 * 24 * time.Hour // a session unused for so long ends
-	sessionLife     = 90 * 24 * time.Hour // and so does any at this age
 	lastUsedPrecise = time.Minute
 )
+
+// SessionLife is the age at which any session ends.
+const SessionLife = 90 * 24 * time.Hour
 
 // Credential is a session or an app password. Only its hash is kept.
 type Credential struct {
@@ -128,7 +130,7 @@ func (a *Accounts) Login(ctx context.Context, name string, password ocm.Secret, 
 	}
 	ctx = audit.As(ctx, audit.User, u.ID, u.Name)
 	token := seal.Token(32)
-	return u, token, a.grant(ctx, u.ID, kindSession, label, token, a.now().Add(sessionLife).UnixMilli())
+	return u, token, a.grant(ctx, u.ID, kindSession, label, token, a.now().Add(SessionLife).UnixMilli())
 }
 
 // Logout ends the session of a token.
@@ -188,6 +190,11 @@ func (a *Accounts) attempt(ctx context.Context, name string) *Attempt {
 		return &Attempt{}
 	}
 	return &Attempt{u.ID, u.Name}
+}
+
+// AuthenticateSession finds whose session a token is.
+func (a *Accounts) AuthenticateSession(ctx context.Context, token ocm.Secret) (User, error) {
+	return a.credential(ctx, token, kindSession)
 }
 
 // AuthenticateBearer finds who a session token or app password belongs to.

@@ -29,17 +29,18 @@ import (
 
 // request is what the server keeps about a request while it answers.
 type request struct {
-	id      string
-	from    string        // the client's address
-	net     string        // what is limited: the address, or an IPv6 network
-	user    *account.User // who asks, once known
-	peer    ocm.Host      // who signed, once known
-	claimed ocm.Host      // whom the message names as its sender
-	refusal *ocm.Error
-	notes   []any // pairs for the log
-	trace   *explain.Trace
-	message bool // from a peer: how it was decided is kept in any case
-	wire    *capture
+	id       string
+	from     string        // the client's address
+	net      string        // what is limited: the address, or an IPv6 network
+	user     *account.User // who asks, once known
+	audience audience      // of the route
+	peer     ocm.Host      // who signed, once known
+	claimed  ocm.Host      // whom the message names as its sender
+	refusal  *ocm.Error
+	notes    []any // pairs for the log
+	trace    *explain.Trace
+	message  bool // from a peer: how it was decided is kept in any case
+	wire     *capture
 }
 
 // ActsAs tells, for the audit, who acts with the request.
@@ -247,6 +248,31 @@ func (s *Server) guard(who audience, next http.HandlerFunc) http.Handler {
 					return
 				}
 			}
+		case members, operators:
+			requestOf(r).audience = who
+			if err := s.crossOrigin.Check(r); err != nil {
+				s.deny(who, w, r, errCrossOrigin.With(err))
+				return
+			}
+			user, err := s.member(r)
+			if err != nil {
+				s.toSignIn(w, r, err)
+				return
+			}
+			requestOf(r).user = &user
+			if wait := s.byUser.take(user.ID); wait > 0 {
+				s.deny(who, w, r, errTooMany.RetryIn(wait))
+				return
+			}
+			if who == operators && !user.Admin() {
+				s.deny(who, w, r, errAdmins)
+				return
+			}
+			// Files come as parts of a form, and whoever takes them bounds them.
+			if !strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/form-data") {
+				r.Body = http.MaxBytesReader(w, r.Body, s.conf.Limits.MaxBody)
+				http.NewResponseController(w).SetReadDeadline(time.Now().Add(messageBudget))
+			}
 		case people:
 			if err := s.crossOrigin.Check(r); err != nil {
 				s.deny(who, w, r, errCrossOrigin.With(err))
@@ -272,7 +298,7 @@ func (s *Server) deny(who audience, w http.ResponseWriter, r *http.Request, err 
 	switch {
 	case who == peers && r.URL.Path == "/ocm/token":
 		s.refuseToken(w, r, err)
-	case who == visitors:
+	case who == visitors || who == members || who == operators:
 		s.problemPage(w, r, err)
 	case who == peers || who == public:
 		s.refusePeer(w, r, err)
@@ -297,14 +323,18 @@ func (s *Server) askToSignIn(w http.ResponseWriter, r *http.Request) {
 	w.Header().Add("WWW-Authenticate", `Bearer realm="Weft"`)
 }
 
-// signedIn tells who asks: a Bearer token (session or app password), or Basic
-// with a name and an app password or the password.
+// signedIn tells who asks: a Bearer token (session or app password), Basic with
+// a name and an app password or the password, or in the API, whose answers are
+// no pages, the session of a browser.
 func (s *Server) signedIn(r *http.Request) (account.User, error) {
 	if token, ok := bearer(r); ok {
 		return s.Accounts.AuthenticateBearer(r.Context(), token)
 	}
 	if name, pass, ok := r.BasicAuth(); ok {
 		return s.Accounts.Authenticate(r.Context(), name, ocm.Secret(pass), requestOf(r).from)
+	}
+	if below(r.URL.Path, apiPath) {
+		return s.member(r)
 	}
 	return account.User{}, errSignIn
 }

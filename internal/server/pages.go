@@ -15,21 +15,13 @@ import (
 	"github.com/weft-mesh/weft/ocm/client"
 )
 
-func (s *Server) page(w http.ResponseWriter, status int, name string, data any) {
-	web.Render(w, status, name, web.Page{Site: s.conf.Provider, Data: data}, name == "wayf")
-}
-
-// problemPage answers a visitor's browser.
-func (s *Server) problemPage(w http.ResponseWriter, r *http.Request, err error) {
-	e := asError(err)
-	note(r, e)
-	setRetryAfter(w, e)
-	s.page(w, e.Status, "problem", map[string]string{"Title": "That did not work", "Message": e.Message, "Request": requestOf(r).id})
-}
-
 // welcome greets who opens the server in a browser: what it is, and the ways in.
 func (s *Server) welcome(w http.ResponseWriter, r *http.Request) {
-	s.page(w, http.StatusOK, "welcome", map[string]string{"Host": string(s.Self), "Origin": s.origin})
+	if _, err := s.member(r); err == nil {
+		http.Redirect(w, r, "/files/", http.StatusSeeOther)
+		return
+	}
+	s.show(w, r, http.StatusOK, "welcome", map[string]string{"Host": string(s.Self), "Origin": s.origin})
 }
 
 // mayLook bounds how often a visitor has us ask other servers.
@@ -79,11 +71,12 @@ func (s *Server) wayf(w http.ResponseWriter, r *http.Request) {
 		Link string
 	}
 	data := struct {
-		Token, InviteString, Server, Query, Error, NoPage string
-		Servers                                           []listed
-		Complete                                          []contact.Entry
-		Count                                             int
-		Many, More                                        bool
+		Token, InviteString, Server, Query, NoPage string
+		Error                                      error
+		Servers                                    []listed
+		Complete                                   []contact.Entry
+		Count                                      int
+		Many, More                                 bool
 	}{Token: invite.Token.Reveal(), InviteString: invite.InviteString(), Server: strings.TrimSpace(q.Get("server")), Query: q.Get("q")}
 	status := http.StatusOK
 	if data.Server != "" {
@@ -92,7 +85,7 @@ func (s *Server) wayf(w http.ResponseWriter, r *http.Request) {
 		case err != nil:
 			e := asError(err)
 			note(r, e)
-			status, data.Error = e.Status, e.Message
+			status, data.Error = e.Status, e
 		case target != "":
 			w.Header().Set("Referrer-Policy", "no-referrer")
 			w.Header().Set("Cache-Control", "no-store")
@@ -118,7 +111,9 @@ func (s *Server) wayf(w http.ResponseWriter, r *http.Request) {
 		link := url.Values{"token": {data.Token}, "server": {string(e.Host)}}
 		data.Servers = append(data.Servers, listed{e, contact.WAYFPath + "?" + link.Encode()})
 	}
-	s.page(w, status, "wayf", data)
+	v := s.view(w, r)
+	v.Data = data
+	web.Render(w, r, status, "wayf", v, web.Policy{Leaving: true, Secret: true})
 }
 
 // sendOn finds where a visitor from a server accepts an invite of ours.
@@ -157,7 +152,7 @@ func (s *Server) wayfCheck(w http.ResponseWriter, r *http.Request) {
 type acceptPage struct {
 	Token, Provider, User string
 	From                  *contact.Server
-	Error                 string
+	Error                 error
 	State, Explained      string // of an acceptance that is not complete
 	Done, Form            bool
 	Contact, Address      string
@@ -168,7 +163,7 @@ type acceptPage struct {
 func (s *Server) acceptDialog(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	page, status := s.invitation(r, q.Get("token"), q.Get("providerDomain"))
-	s.page(w, status, "accept", page)
+	s.show(w, r, status, "accept", page)
 }
 
 // invitation looks at where an invite comes from.
@@ -177,7 +172,7 @@ func (s *Server) invitation(r *http.Request, token, provider string) (*acceptPag
 	fail := func(err error) (*acceptPage, int) {
 		e := asError(err)
 		note(r, e)
-		page.Error = e.Message
+		page.Error = e
 		return page, e.Status
 	}
 	invite, err := ocm.NewInvite(token, provider)
@@ -211,14 +206,14 @@ func (s *Server) acceptInvite(w http.ResponseWriter, r *http.Request) {
 	if page.Form {
 		status = s.acceptFor(r.Context(), r, page)
 	}
-	s.page(w, status, "accept", page)
+	s.show(w, r, status, "accept", page)
 }
 
 func (s *Server) acceptFor(ctx context.Context, r *http.Request, page *acceptPage) int {
 	fail := func(err error) int {
 		e := asError(err)
 		note(r, e)
-		page.Error = e.Message
+		page.Error = e
 		return e.Status
 	}
 	user, err := s.Accounts.Authenticate(ctx, page.User, ocm.Secret(r.PostForm.Get("password")), requestOf(r).from)
@@ -235,7 +230,7 @@ func (s *Server) acceptFor(ctx context.Context, r *http.Request, page *acceptPag
 		page.Form = false
 		return fail(err)
 	}
-	page.Error = ""
+	page.Error = nil
 	if a.State != contact.AcceptanceDone {
 		page.State, page.Explained = a.State, explainAcceptance(a)
 		page.Form = a.State == contact.AcceptancePending // else only a new invite helps

@@ -12,13 +12,15 @@ import (
 type audience int
 
 const (
-	public   audience = iota // anyone: documents and health
-	peers                    // other servers: the handler verifies the signature
-	bearers                  // holders of a share's token or secret
-	people                   // signed in, by password, app password or session
-	signing                  // people about to sign in
-	visitors                 // people's browsers: pages
-	monitors                 // the operator's probes
+	public    audience = iota // anyone: documents and health
+	peers                     // other servers: the handler verifies the signature
+	bearers                   // holders of a share's token or secret
+	people                    // signed in, by password, app password or session
+	signing                   // people about to sign in
+	visitors                  // people's browsers: pages
+	members                   // people's browsers, signed in
+	operators                 // those of administrators
+	monitors                  // the operator's probes
 )
 
 // route is one row of the table of everything this server answers.
@@ -53,15 +55,20 @@ var routes = []route{
 	{"", "/api/v1/", people, func(s *Server) http.HandlerFunc { return s.api.ServeHTTP }},
 
 	{"GET", "/{$}", visitors, func(s *Server) http.HandlerFunc { return s.welcome }},
+	{"GET", loginPath, visitors, func(s *Server) http.HandlerFunc { return s.loginForm }},
+	{"POST", loginPath, visitors, func(s *Server) http.HandlerFunc { return s.login }},
+	{"POST", "/logout", visitors, func(s *Server) http.HandlerFunc { return s.logout }},
 	{"GET", contact.WAYFPath, visitors, func(s *Server) http.HandlerFunc { return s.wayf }},
 	{"GET", contact.WAYFPath + "/check", visitors, func(s *Server) http.HandlerFunc { return s.wayfCheck }},
 	{"GET", contact.DialogPath, visitors, func(s *Server) http.HandlerFunc { return s.acceptDialog }},
 	{"POST", contact.DialogPath, visitors, func(s *Server) http.HandlerFunc { return s.acceptInvite }},
+	{"", "/", visitors, func(s *Server) http.HandlerFunc { return s.noPage }},
 	{"GET", "/assets/", visitors, func(*Server) http.HandlerFunc { return web.Assets().ServeHTTP }},
 }
 
-// The WebDAV trees.
+// The WebDAV trees, and the API.
 const (
+	apiPath   = "/api/v1/"
 	davFiles  = "/dav/files/"
 	davShares = "/dav/ocm/"
 )

@@ -437,6 +437,21 @@ func (s *Service) Inbox(ctx context.Context, userID string) ([]Received, error) 
 	return out, err
 }
 
+// Waiting counts what waits for a person's answer: shares, apart from those in
+// quarantine, and requests.
+func (s *Service) Waiting(ctx context.Context, userID string) (int64, error) {
+	if err := s.joinGroups(ctx, userID); err != nil {
+		return 0, err
+	}
+	shares, err := s.received(userID, (*Received)(nil)).Where("m.state = ? AND s.ended_at = 0 AND s.quarantine = ''", MemberPending).
+		Where("s.expires_at = 0 OR s.expires_at > ?", s.Now().UnixMilli()).Count(ctx)
+	if err != nil {
+		return 0, err
+	}
+	requests, err := s.DB.Read.NewSelect().Model((*ReceivedRequest)(nil)).Where("owner_id = ? AND state = ?", userID, QuestionOpen).Count(ctx)
+	return shares + requests, err
+}
+
 // received selects the shares that reach a person: their own, and those of the
 // groups they are in now.
 func (s *Service) received(userID string, into any) *bun.SelectQuery {

@@ -1,78 +1,308 @@
 // Package web renders the pages. They work without script; every text of people
-// and peers is escaped, and nothing is loaded from elsewhere.
+// and peers is escaped, and nothing is loaded from elsewhere. README.md tells how
+// a page is made.
 package web
 
 import (
 	"bytes"
+	"cmp"
+	"compress/gzip"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
+	"fmt"
 	"html/template"
 	"io/fs"
 	"net/http"
+	"net/url"
+	"path"
+	"slices"
 	"strings"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/store"
 )
 
-//go:embed pages/*.html
+//go:embed pages app parts
 var pages embed.FS
 
 //go:embed assets
 var assets embed.FS
 
-// The pages by name; each is the frame with its own main part.
-var templates = map[string]*template.Template{}
+// View is what every page is given.
+type View struct {
+	Site    string // the name of this server
+	Locale  *Locale
+	User    *User // nil for visitors
+	Section string
+	Counts  Counts
+	Said    *Said  // what the last act came to
+	Fault   error  // why the form that is shown again was not taken
+	Request string // id, for support
+	Data    any
+}
+
+// User is who is signed in.
+type User struct {
+	Name, DisplayName, Address string
+	Admin                      bool
+}
+
+// Counts are the numbers beside the sections.
+type Counts struct {
+	Inbox  int64 // shares and requests that wait for an answer
+	Unread int64 // notices
+}
+
+// Said is a message for the next page: a key of the catalogue with its
+// arguments, and what can be done about it.
+type Said struct {
+	Kind string   `json:"k"` // good, warn or bad
+	Key  string   `json:"t"`
+	Args []string `json:"a,omitempty"`
+	Text string   `json:"s,omitempty"` // in place of Key: an error's sentence
+	Undo *Undo    `json:"u,omitempty"`
+}
+
+// Undo is a form that takes the act back.
+type Undo struct {
+	Action string     `json:"a"` // path of ours
+	Fields url.Values `json:"f"`
+}
+
+// Policy says what a page may do beyond the usual.
+type Policy struct {
+	// Leaving lets its form lead to other sites: the browser holds redirects
+	// against the policy of the page they began on.
+	Leaving bool
+	// Secret keeps the page from being compressed: with something that others may
+	// put into it, its length would tell about what else it holds.
+	Secret bool
+}
+
+// all are the pages of every language by name; each is a frame with its own main
+// part.
+var all = map[*Locale]map[string]*template.Template{}
+
+var assetVersion = map[string]string{}
 
 func init() {
-	frame := template.Must(template.ParseFS(pages, "pages/frame.html"))
-	names, err := fs.Glob(pages, "pages/*.html")
-	if err != nil {
-		panic(err) // the pattern is a constant
-	}
-	for _, file := range names {
-		name := strings.TrimSuffix(strings.TrimPrefix(file, "pages/"), ".html")
-		if name != "frame" {
-			templates[name] = template.Must(template.Must(frame.Clone()).ParseFS(pages, file))
+	must(fs.WalkDir(assets, "assets", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := assets.ReadFile(name)
+		assetVersion[strings.TrimPrefix(name, "assets/")] = version(b)
+		return err
+	}))
+	assetVersion[styleName] = version(style)
+	for _, l := range Locales {
+		all[l] = map[string]*template.Template{}
+		base := template.New("").Funcs(funcs(l))
+		template.Must(base.ParseFS(pages, "parts/*.html"))
+		for _, dir := range []string{"pages", "app"} {
+			frame := template.Must(template.Must(base.Clone()).ParseFS(pages, dir+"/frame.html"))
+			names, err := fs.Glob(pages, dir+"/*.html")
+			must(err)
+			for _, file := range names {
+				if name := strings.TrimSuffix(path.Base(file), ".html"); name != "frame" {
+					all[l][name] = template.Must(template.Must(frame.Clone()).ParseFS(pages, file))
+				}
+			}
 		}
 	}
 }
 
-// Page is what a template is given.
-type Page struct {
-	Site string // the name of this server
-	Data any
+// must stops a program whose embedded files are broken.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
 }
 
-// Render writes a page. leaving says that its form may lead to other sites: the
-// browser holds redirects against the policy of the page they began on.
-func Render(w http.ResponseWriter, status int, name string, page Page, leaving bool) {
+func version(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:6])
+}
+
+func funcs(l *Locale) template.FuncMap {
+	return template.FuncMap{
+		"t":      l.T,
+		"th":     l.HTML,
+		"locale": func() *Locale { return l },
+		"error":  l.Error,
+		"said":   l.Said,
+		"text":   l.SaidText,
+		"bytes":  l.Bytes,
+		"num":    func(n any) string { i, _ := number(n); return l.Number(i) },
+		"when":   func(at any) template.HTML { return timeElement(at, l.When) },
+		"day":    func(at any) template.HTML { return timeElement(at, l.Day) },
+		"icon":   icon,
+		"asset":  Asset,
+		"at":     func(dir, name string) string { return dir + (&url.URL{Path: name}).EscapedPath() },
+		"dict":   dict,
+		"list":   func(items ...any) []any { return items },
+		"join":   strings.Join,
+	}
+}
+
+// SaidText is the sentence of a message.
+func (l *Locale) SaidText(s *Said) string {
+	if s.Text != "" {
+		return s.Text
+	}
+	args := make([]any, len(s.Args))
+	for i, a := range s.Args {
+		args[i] = a
+	}
+	return l.T(s.Key, args...)
+}
+
+// timeElement is a <time>; at is a time.Time or Unix milliseconds.
+func timeElement(at any, write func(time.Time) string) template.HTML {
+	t, ok := at.(time.Time)
+	if millis, is := at.(int64); is {
+		t, ok = store.Time(millis), millis != 0
+	}
+	if !ok || t.IsZero() {
+		return ""
+	}
+	t = t.Local()
+	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`, t.Format(time.RFC3339), template.HTMLEscapeString(write(t)))) //nolint:gosec // escaped
+}
+
+// icon is a picture of assets/icons.svg that goes with a text.
+func icon(name string) template.HTML {
+	return template.HTML(`<svg class="icon" aria-hidden="true" focusable="false"><use href="` + template.HTMLEscapeString(Asset("icons.svg")+"#"+name) + `"></use></svg>`) //nolint:gosec // escaped
+}
+
+// dict makes the data of a part from pairs.
+func dict(pairs ...any) (map[string]any, error) {
+	out := map[string]any{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		key, ok := pairs[i].(string)
+		if !ok {
+			return nil, fmt.Errorf("dict: %v is no name", pairs[i])
+		}
+		out[key] = pairs[i+1]
+	}
+	return out, nil
+}
+
+// compressFrom is the size from which a page is worth compressing, in bytes.
+const compressFrom = 2 << 10
+
+// Render writes a page.
+func Render(w http.ResponseWriter, r *http.Request, status int, name string, view View, policy Policy) {
+	view.Locale = cmp.Or(view.Locale, Locales[0])
 	var body bytes.Buffer
-	if err := templates[name].ExecuteTemplate(&body, "frame", page); err != nil {
-		http.Error(w, "The page cannot be shown.", http.StatusInternalServerError)
-		return
+	page, ok := all[view.Locale][name]
+	err := fmt.Errorf("there is no page %s", name)
+	if ok {
+		err = page.ExecuteTemplate(&body, "frame", view)
+	}
+	if err != nil {
+		// The observer of requests logs what cannot be shown.
+		panic(fmt.Errorf("the page %s: %w", name, err))
 	}
 	forms := "'self'"
-	if leaving {
+	if policy.Leaving {
 		forms += " https: http:"
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "+
-		"form-action "+forms+"; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; media-src 'self'; "+
+		"frame-src 'self'; form-action "+forms+"; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cache-Control", "no-store") // the address may hold an invite
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store") // the page is one person's, and its address may hold an invite
+	h.Set("Content-Language", view.Locale.Tag)
+	h.Add("Vary", "Accept-Encoding, Accept-Language, Cookie")
+	if body.Len() < compressFrom || policy.Secret || !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		w.WriteHeader(status)
+		w.Write(body.Bytes())
+		return
+	}
+	h.Set("Content-Encoding", "gzip")
 	w.WriteHeader(status)
-	w.Write(body.Bytes())
+	z := gzip.NewWriter(w)
+	z.Write(body.Bytes())
+	z.Close()
 }
 
-// Assets serves the style sheet and the scripts below /assets/.
+// styleName is the one style sheet, made of assets/css in the order of names.
+const styleName = "weft.css"
+
+var style = func() []byte {
+	names, err := fs.Glob(assets, "assets/css/*.css")
+	must(err)
+	slices.Sort(names)
+	var out []byte
+	for _, name := range names {
+		b, err := assets.ReadFile(name)
+		must(err)
+		out = append(out, b...)
+	}
+	return out
+}()
+
+// Asset is the URL of a file below assets, which changes with what it holds.
+func Asset(name string) string {
+	return "/assets/" + name + "?v=" + assetVersion[name]
+}
+
+// asset finds what is served by a name; the parts of the style sheet are not.
+func asset(name string) ([]byte, bool) {
+	if name == styleName {
+		return style, true
+	}
+	if _, ok := assetVersion[name]; !ok || strings.HasPrefix(name, "css/") {
+		return nil, false
+	}
+	b, err := assets.ReadFile("assets/" + name)
+	return b, err == nil
+}
+
+// Assets serves the style sheet, pictures and scripts below /assets/.
 func Assets() http.Handler {
-	files := http.FileServerFS(assets)
+	packed := map[string][]byte{}
+	for name := range assetVersion {
+		if body, ok := asset(name); ok && len(body) >= compressFrom && path.Ext(name) != ".png" {
+			var z bytes.Buffer
+			w, err := gzip.NewWriterLevel(&z, gzip.BestCompression)
+			must(err)
+			w.Write(body)
+			w.Close()
+			packed[name] = z.Bytes()
+		}
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/") { // no lists of files
+		name := strings.TrimPrefix(r.URL.Path, "/assets/")
+		body, ok := asset(name)
+		if !ok {
 			http.NotFound(w, r)
 			return
 		}
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Cache-Control", "public, max-age=3600")
-		files.ServeHTTP(w, r)
+		tag := assetVersion[name]
+		h := w.Header()
+		h.Set("Content-Type", mediaTypes[path.Ext(name)])
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("ETag", `"`+tag+`"`)
+		h.Set("Vary", "Accept-Encoding")
+		h.Set("Cache-Control", "public, max-age=300")
+		if r.URL.Query().Get("v") == tag {
+			h.Set("Cache-Control", "public, max-age=31536000, immutable")
+		}
+		if z, ok := packed[name]; ok && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			h.Set("Content-Encoding", "gzip")
+			h.Set("ETag", `"`+tag+`-gz"`)
+			body = z
+		}
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
 	})
+}
+
+var mediaTypes = map[string]string{
+	".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml", ".png": "image/png",
 }

@@ -1,6 +1,5 @@
 // Where Are You From: remembers the last choice, in this browser alone, and says
 // early what a typed server is. The page works without it.
-"use strict";
 const key = "weft-wayf-server";
 const form = document.getElementById("wayf");
 const field = document.getElementById("server");

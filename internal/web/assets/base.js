@@ -1,0 +1,87 @@
+// What all pages have. Everything works without it.
+
+const language = document.documentElement.lang;
+const sameDay = (a, b) => a.toDateString() === b.toDateString();
+
+// localise writes dates in the reader's own time zone.
+const localise = (root) => {
+  for (const el of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(el.dateTime);
+    if (isNaN(at)) continue;
+    const withTime = el.textContent.includes(":");
+    const style = withTime && sameDay(at, new Date()) ? { timeStyle: "short" } : withTime ? { dateStyle: "medium", timeStyle: "short" } : { dateStyle: "medium" };
+    el.textContent = new Intl.DateTimeFormat(language, style).format(at);
+    el.title = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" }).format(at);
+  }
+};
+
+// Menus close when something else is meant.
+document.addEventListener("click", (e) => {
+  for (const menu of document.querySelectorAll("details.menu[open], details.confirm[open]")) {
+    if (!menu.contains(e.target)) menu.open = false;
+  }
+});
+document.addEventListener("keydown", (e) => {
+  if (e.key !== "Escape") return;
+  const menu = document.activeElement?.closest?.("details.menu[open], details.confirm[open]");
+  if (menu) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
+
+// data-copy names the element whose text a button copies.
+const copying = (root) => {
+  for (const button of root.querySelectorAll("button[data-copy]")) {
+    if (!navigator.clipboard) continue;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const from = document.getElementById(button.dataset.copy);
+      await navigator.clipboard.writeText(from.value ?? from.textContent);
+      const label = button.textContent;
+      button.textContent = button.dataset.done || "✓";
+      setTimeout(() => { button.textContent = label; }, 2000);
+    });
+  }
+};
+
+// A link with data-dialog opens its page's main part above this one.
+const dialog = async (link) => {
+  const r = await fetch(link.href, { headers: { Accept: "text/html" } });
+  if (!r.ok || r.redirected && !r.url.startsWith(link.href)) throw new Error("no page");
+  const page = new DOMParser().parseFromString(await r.text(), "text/html");
+  const part = page.querySelector("main .dialog");
+  if (!part) throw new Error("no dialog");
+  const box = document.createElement("dialog");
+  const close = document.createElement("button");
+  close.type = "button";
+  close.className = "close plain";
+  close.setAttribute("aria-label", link.dataset.close || "×");
+  close.textContent = "×";
+  close.addEventListener("click", () => box.close());
+  box.append(close, document.adoptNode(part));
+  const heading = box.querySelector("h1");
+  if (heading) {
+    heading.id ||= "dialog-heading";
+    box.setAttribute("aria-labelledby", heading.id);
+  }
+  box.addEventListener("close", () => { box.remove(); link.focus(); });
+  document.body.append(box);
+  ready(box);
+  box.showModal();
+};
+document.addEventListener("click", (e) => {
+  const link = e.target.closest("a[data-dialog]");
+  if (!link || e.ctrlKey || e.metaKey || e.shiftKey || e.button !== 0) return;
+  e.preventDefault();
+  dialog(link).catch(() => { location.href = link.href; });
+});
+
+// A part that is shown later is prepared as the page was; other scripts listen
+// for weft:shown.
+const ready = (root) => {
+  localise(root);
+  copying(root);
+  if (root !== document) document.dispatchEvent(new CustomEvent("weft:shown", { detail: root }));
+};
+ready(document);
