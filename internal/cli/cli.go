@@ -47,6 +47,8 @@ type commands struct {
 	Directory directoryCmd `cmd:"" group:"Operators" help:"Join a federation by its directory, or publish one."`
 	Wire      wireCmd      `cmd:"" group:"Operators" help:"See what went over the wire to and from other servers."`
 	Explain   explainCmd   `cmd:"" group:"Operators" help:"Tell how a request was decided, and by which rule."`
+	Audit     auditCmd     `cmd:"" group:"Operators" help:"See who did what to whom."`
+	Doctor    doctorCmd    `cmd:"" group:"Operators" help:"Look whether the server is reachable, on time and well configured."`
 
 	Login    loginCmd    `cmd:"" group:"People" help:"Sign in to a server, for the commands below."`
 	Logout   logoutCmd   `cmd:"" group:"People" help:"Sign out."`

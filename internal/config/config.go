@@ -49,6 +49,8 @@ type Config struct {
 
 	// TrustedProxies is Proxies, parsed.
 	TrustedProxies []netip.Prefix `koanf:"-"`
+	// from says of keys that someone decided where: From….
+	from map[string]string
 	// secretKey is WEFT_SECRET_KEY: never in the file.
 	secretKey string
 }
@@ -148,9 +150,13 @@ type Options struct {
 func envKeys() map[string]string {
 	out := map[string]string{}
 	for _, k := range keys {
-		out["WEFT_"+strings.ToUpper(strings.ReplaceAll(k.name, ".", "_"))] = k.name
+		out[variable(k.name)] = k.name
 	}
 	return out
+}
+
+func variable(key string) string {
+	return "WEFT_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
 // Load reads the configuration without checking that it can work; see Check.
@@ -181,14 +187,20 @@ func Load(o Options) (*Config, error) {
 		}
 		return nil, fmt.Errorf("the configuration file %s is not valid TOML: %w. Mend that place, or move the file away to have a new one made", path, err)
 	}
+	from := map[string]string{}
+	for _, key := range k.Keys() {
+		from[key] = FromFile
+	}
 	for name, key := range envKeys() {
 		if v := env[name]; v != "" { // an empty variable decides nothing
+			from[key] = FromEnvironment
 			if err := k.Load(confmap.Provider(map[string]any{key: v}, "."), nil); err != nil {
 				return nil, err
 			}
 		}
 	}
 	for key, v := range o.Flags {
+		from[key] = FromFlag
 		if err := k.Load(confmap.Provider(map[string]any{key: v}, "."), nil); err != nil {
 			return nil, err
 		}
@@ -207,6 +219,7 @@ func Load(o Options) (*Config, error) {
 		return nil, fmt.Errorf("the configuration has a value of the wrong kind: %w", err)
 	}
 	c.Data = data
+	c.from = from
 	c.secretKey = env["WEFT_SECRET_KEY"]
 	return c, nil
 }

@@ -491,8 +491,10 @@ func (s *Service) Forget(ctx context.Context, userID, id string) error {
 				return err
 			}
 		}
-		_, err = tx.NewDelete().Model(a).WherePK().Exec(ctx)
-		return err
+		if _, err = tx.NewDelete().Model(a).WherePK().Exec(ctx); err != nil {
+			return err
+		}
+		return audit.Note(ctx, tx, s.Now(), audit.Event{Action: "invite.forgotten", Kind: "acceptance", ID: a.ID, Target: a.PeerHost})
 	})
 }
 

@@ -42,6 +42,8 @@ type Homes struct {
 
 	mu   sync.Mutex
 	open map[string]*home
+
+	measured measure
 }
 
 // home is one person's disk and the bytes used on it.

@@ -65,6 +65,8 @@ type Server struct {
 	byAddress, byPeerAddress, byPeer, byUser, byFailure, byLook, byRefusal *limiter
 
 	crossOrigin http.CrossOriginProtection
+	started     time.Time
+	untrusted   atomic.Pointer[string] // an address that sends X-Forwarded-For and is not trusted
 	stopping    atomic.Bool
 }
 
@@ -82,7 +84,7 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	s := &Server{
 		Self: conf.Host(), conf: conf, origin: conf.Origin(), log: env.Log, now: env.Now,
 		verifier: httpsig.Verifier{MaxAge: conf.Federation.SignatureMaxAge, MaxAhead: conf.Federation.SignatureMaxAhead, Now: env.Now},
-		proxies:  conf.TrustedProxies,
+		proxies:  conf.TrustedProxies, started: env.Now(),
 	}
 	box, err := conf.OpenBox()
 	if err != nil {

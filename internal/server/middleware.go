@@ -355,6 +355,10 @@ func bearerToken(authorization string) (ocm.Secret, bool) {
 func (s *Server) clientIP(r *http.Request) netip.Addr {
 	addr := parseIP(r.RemoteAddr)
 	if !s.trusted(addr) {
+		if (addr.IsLoopback() || addr.IsPrivate()) && r.Header.Get("X-Forwarded-For") != "" && s.untrusted.Load() == nil {
+			name := addr.String()
+			s.untrusted.Store(&name) // for the checks: it may be a proxy
+		}
 		return addr
 	}
 	chain := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
