@@ -37,6 +37,14 @@ func Sentence(err error) string {
 	return s.sentence
 }
 
+// Hint adds to a failure's sentence what the person can make of it.
+func Hint(err error, hint string) error {
+	if s, ok := errors.AsType[*setback](err); ok {
+		s.sentence += "; " + hint
+	}
+	return err
+}
+
 // Explain puts what a peer answered, or did not, into words.
 func Explain(host ocm.Host, err error) error {
 	if err == nil {

@@ -347,11 +347,21 @@ func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (a
 		}
 	}
 	_, err = c.Client.Notify(ctx, to, n)
-	if pe, ok := errors.AsType[*client.PeerError](err); ok && (n.Type == ocm.ShareUnshared || n.Type == ocm.ShareDeclined) &&
-		(pe.Status == http.StatusNotFound || pe.Status == http.StatusBadRequest && to.Profile.UnknownIsBad) {
-		return nil, nil // it is gone there, which is what we wanted
+	if pe, ok := errors.AsType[*client.PeerError](err); ok && (n.Type == ocm.ShareUnshared || n.Type == ocm.ShareDeclined) {
+		switch {
+		case unknownThere(to, pe):
+			return nil, nil // it is gone there, which is what we wanted
+		case pe.Status == http.StatusConflict: // some servers know no way back from accepted
+			c.Log.Info("the peer keeps its state of a share that ended here", "peer", m.Peer, "type", n.Type, "share", m.OrderKey, "error", err)
+			return nil, nil
+		}
 	}
 	return nil, delivery.Refused(m.Peer, err)
+}
+
+// unknownThere reports whether a peer answered that it has no such share.
+func unknownThere(to client.Peer, pe *client.PeerError) bool {
+	return pe.Status == http.StatusNotFound || pe.Status == http.StatusGone || pe.Status == http.StatusBadRequest && to.Profile.UnknownIsBad
 }
 
 // attach adds to a notification what older forms carry: the secret of its share,

@@ -74,6 +74,9 @@ func (s *Service) renameMount(ctx context.Context, userID, id, name string) erro
 // reach gives the tree behind a received share: our own files when the sender
 // is on this server, the peer's WebDAV otherwise.
 func (s *Service) reach(ctx context.Context, in Incoming) (tree.Tree, error) {
+	if in.Orphaned() {
+		return nil, errOrphaned
+	}
 	if ocm.Host(in.PeerHost) != s.Self {
 		if _, err := s.Policy.Permit(ctx, ocm.Host(in.PeerHost)); err != nil {
 			return nil, err
@@ -163,13 +166,17 @@ func (s *Service) forget(id string) {
 
 // dial makes the remote tree of a received share (OCM 1.5, Resource Access).
 func (s *Service) dial(in Incoming, tokens *tree.TokenSource) *tree.Remote {
+	return tree.NewRemote(s.remote(in, tokens))
+}
+
+func (s *Service) remote(in Incoming, tokens *tree.TokenSource) tree.RemoteConfig {
 	peer := ocm.Host(in.PeerHost)
-	return tree.NewRemote(tree.RemoteConfig{
+	return tree.RemoteConfig{
 		HTTP: s.HTTP, Root: func(ctx context.Context) (string, error) { return s.root(ctx, peer, in) },
 		Tokens: tokens, Basic: in.URI == "",
 		File: in.ResourceType == ocm.ResourceFile, Rights: in.Rights(), Now: s.Now,
 		OnState: func(ok bool, reason string) { s.noteState(in.ID, ok, reason) },
-	})
+	}
 }
 
 // credential is the token of the code flow where it is required or offered,
@@ -215,15 +222,15 @@ func (s *Service) root(ctx context.Context, peer ocm.Host, in Incoming) (string,
 	if err != nil {
 		return "", err
 	}
-	base := end.Scheme + "://" + string(peer) + strings.TrimSuffix(d.WebDAVPath(), "/")
+	base := end.Scheme + "://" + string(peer) + d.WebDAVPath()
 	if in.URI == "" {
-		return base, nil
+		return base, nil // to the letter: some servers know it with its slash alone
 	}
 	id, err := url.Parse(in.URI)
 	if err != nil {
 		return "", err
 	}
-	return base + "/" + strings.TrimPrefix(id.EscapedPath(), "/"), nil
+	return strings.TrimSuffix(base, "/") + "/" + strings.TrimPrefix(id.EscapedPath(), "/"), nil
 }
 
 // noteState records when a share's server stopped or began to answer, once a

@@ -444,9 +444,24 @@ func (c shareCourier) Deliver(ctx context.Context, m delivery.Message) (any, err
 	}
 	answer, err := c.Client.Share(ctx, to, share)
 	if err != nil {
-		return nil, delivery.Refused(m.Peer, err)
+		failed := delivery.Refused(m.Peer, err)
+		if c.lacksInvite(ctx, o, to, err) {
+			failed = delivery.Hint(failed, "it takes shares only after an invite between the two of you")
+		}
+		return nil, failed
 	}
 	return answer, nil
+}
+
+// lacksInvite reports whether a share was refused by a peer that demands an
+// invite, and there was none: peers say that in many words.
+func (c shareCourier) lacksInvite(ctx context.Context, o *Outgoing, to client.Peer, refused error) bool {
+	pe, ok := errors.AsType[*client.PeerError](refused)
+	if !ok || pe.Status != http.StatusForbidden && pe.Status != http.StatusUnauthorized || pe.Code == ocm.CodeInviteRequired || !to.HasCriterion(ocm.CriterionInvite) {
+		return false
+	}
+	standings, err := c.Contacts.Standings(ctx, []string{o.OwnerID}, o.ShareWith)
+	return err == nil && !standings[o.OwnerID].Invited
 }
 
 // suits reports why a peer cannot take a share, in the sender's words.

@@ -27,6 +27,7 @@ import (
 type Peers interface {
 	Discover(ctx context.Context, host ocm.Host) (*ocm.Discovery, error)
 	Peer(ctx context.Context, host ocm.Host) (client.Peer, error)
+	Refresh(ctx context.Context, host ocm.Host) error
 }
 
 // Files gives the files of the people of this server.

@@ -140,6 +140,15 @@ func (e *answerError) Error() string {
 	return "the peer answered " + strconv.Itoa(e.status) + " " + http.StatusText(e.status)
 }
 
+// Answered is the status of the peer's answer that made an error, 0 when it was
+// none.
+func Answered(err error) int {
+	if e, ok := errors.AsType[*answerError](err); ok {
+		return e.status
+	}
+	return 0
+}
+
 func (e *answerError) lacksMethod() bool {
 	return e.status == http.StatusMethodNotAllowed || e.status == http.StatusNotImplemented
 }
@@ -205,6 +214,9 @@ func (e *answerError) treeError() error {
 			wait = ErrUnavailable.RetryAfter
 		}
 		return ErrUnavailable.RetryIn(wait).With(e)
+	}
+	if e.status < 400 {
+		return errRefused.Saying("The share's server does not answer as servers of WebDAV do (%d %s).", e.status, http.StatusText(e.status)).With(e)
 	}
 	return errRefused.Saying("The share's server refused this (%d %s).", e.status, http.StatusText(e.status)).With(e)
 }
