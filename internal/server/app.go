@@ -66,6 +66,7 @@ type Server struct {
 
 	crossOrigin http.CrossOriginProtection
 	started     time.Time
+	checked     kept
 	untrusted   atomic.Pointer[string] // an address that sends X-Forwarded-For and is not trusted
 	stopping    atomic.Bool
 }

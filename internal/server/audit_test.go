@@ -34,6 +34,7 @@ var unaudited = map[string]string{
 	"mkdir": "files are people's own", "move": "files are people's own", "copy": "files are people's own",
 	"refreshDirectory": "reads", "refreshPeer": "reads", "lookAtInvite": "reads",
 	"editContact": "names, labels and notes are people's own; trust and blocks are recorded, see below",
+	"reconcile":   "what it repairs is recorded where that is tested, share by share",
 	"resend":      "as resendMessage", "retryAcceptance": "as resendMessage", "reshare": "as request",
 }
 

@@ -148,7 +148,7 @@ func (s *Server) checkCertificate(ctx context.Context, c *Check) {
 	} else {
 		_, state, _ := s.ownDocument(ctx)
 		if state == nil || len(state.PeerCertificates) == 0 {
-			c.worse(CheckWarn, "The proxy's certificate could not be looked at from here.", "See what others say of it.")
+			c.worse(CheckWarn, "The proxy’s certificate could not be looked at from here.", "See what others say of it.")
 			return
 		}
 		leaf = state.PeerCertificates[0]
@@ -285,7 +285,7 @@ func (s *Server) checkKeys(ctx context.Context, c *Check) {
 		return
 	}
 	signs := s.keys.Current().KID
-	c.Found = signs + ", of " + store.Time(rows[0].CreatedAt).UTC().Format(time.DateOnly) + "."
+	c.Found = "Signs with " + signs + ", of " + store.Time(rows[0].CreatedAt).UTC().Format(time.DateOnly) + "."
 	switch {
 	case rows[0].KID != signs:
 		c.worse(CheckWarn, "There is a newer key than the one that signs: "+rows[0].KID+".", "Restart the server: it then signs with the new key.")
@@ -302,13 +302,13 @@ func (s *Server) checkOutbox(ctx context.Context, c *Check) {
 		return
 	}
 	if b.Waiting > 0 {
-		c.Found = fmt.Sprintf("%d wait.", b.Waiting)
+		c.Found = fmt.Sprintf("Messages that wait: %d.", b.Waiting)
 	}
 	switch age := s.now().Sub(store.Time(b.Oldest)); {
 	case b.Dead > 0:
-		c.worse(CheckWarn, fmt.Sprintf("%d were given up.", b.Dead), "See why, and resend them: weft outbox list.")
+		c.worse(CheckWarn, fmt.Sprintf("Messages that were given up: %d.", b.Dead), "See why, and resend them: weft outbox list.")
 	case b.Oldest > 0 && age > time.Hour:
-		c.worse(CheckWarn, fmt.Sprintf("%d wait, the oldest for %s.", b.Waiting, age.Round(time.Hour)), "See which server does not answer: weft outbox list.")
+		c.worse(CheckWarn, fmt.Sprintf("Messages that wait: %d, the oldest for %s.", b.Waiting, age.Round(time.Hour)), "See which server does not answer: weft outbox list.")
 	}
 }
 
@@ -319,7 +319,7 @@ func (s *Server) checkFederation(ctx context.Context, c *Check) {
 		c.worse(CheckBad, "The subscriptions cannot be read.", "Look at the log.")
 		return
 	}
-	c.Found = fmt.Sprintf("%d are read.", len(subs))
+	c.Found = fmt.Sprintf("Directories that are read: %d.", len(subs))
 	if len(subs) == 0 && s.Policy.Defaults.Mode == peer.ModeDirectory {
 		c.worse(CheckBad, "The mode is directory, and none is read: no server is dealt with.", "Subscribe to the federation's: weft directory add.")
 	}
@@ -363,8 +363,10 @@ type ConfigView struct {
 
 // Config shows the configuration: each value, where it comes from, and what the
 // checks say of it.
-func (s *Server) Config(ctx context.Context) *ConfigView {
-	v := &ConfigView{File: filepath.Join(s.conf.Data, config.FileName), SealedBy: s.conf.SealedBy(), Settings: []SettingView{}, Checks: s.Checks(ctx)}
+func (s *Server) Config(ctx context.Context) *ConfigView { return s.configView(s.Checks(ctx)) }
+
+func (s *Server) configView(checks []Check) *ConfigView {
+	v := &ConfigView{File: filepath.Join(s.conf.Data, config.FileName), SealedBy: s.conf.SealedBy(), Settings: []SettingView{}, Checks: checks}
 	for _, set := range s.conf.Settings() {
 		view := SettingView{
 			Key: set.Key, Value: set.Value, Default: set.Default, From: set.From, Variable: set.Variable, Help: set.Help, State: CheckGood,
