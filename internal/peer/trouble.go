@@ -52,7 +52,7 @@ func (p *Peers) Troubles(ctx context.Context) (*Troubles, error) {
 			(SELECT COUNT(*) FROM peer_keys AS k WHERE k.host = h.host AND k.state = ?) AS keys_waiting
 		FROM (
 			SELECT host FROM peers WHERE failing_since > 0
-			UNION SELECT peer_host FROM outbox WHERE state = 'dead'
+			UNION SELECT peer_host FROM outbox WHERE state = 'dead' OR attempts >= 3
 			UNION SELECT host FROM peer_keys WHERE state = ?
 		) AS h LEFT JOIN peers AS p ON p.host = h.host
 		ORDER BY CASE WHEN COALESCE(p.failing_since, 0) = 0 THEN 1 ELSE 0 END, p.failing_since, h.host LIMIT 100`, KeyWaiting, KeyWaiting).Scan(ctx, &rows)

@@ -264,9 +264,8 @@ func sizeText(n int64) string {
 }
 
 func (s *Server) checkFiles(_ context.Context, c *Check) {
-	c.Name, c.Found = "Data directory", "Only the user that runs the server can read it."
-	for _, name := range []string{"", "secret.key", config.FileName, filepath.Base(s.conf.DatabasePath())} {
-		path := filepath.Join(s.conf.Data, name)
+	c.Name, c.Found = "Data directory", "Only the user that runs the server can read what is in it."
+	for _, path := range []string{filepath.Join(s.conf.Data, "secret.key"), filepath.Join(s.conf.Data, config.FileName), s.conf.DatabasePath(), s.conf.StoragePath()} {
 		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
 			c.worse(CheckBad, path+" can be read by other users of this machine.", "chmod go= "+path)
 		}
