@@ -12,6 +12,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
 	"github.com/weft-mesh/weft/ocm"
@@ -217,15 +218,21 @@ func way(ctx context.Context, t tree.Tree, dir string) (string, error) {
 // Purge deletes things from a person's trash for good, or all of it when no id is
 // given. They are gone at once; the disk follows in the background.
 func (h *Homes) Purge(ctx context.Context, userID string, ids ...string) (int64, error) {
-	q := h.DB.Write.NewUpdate().Model((*Deleted)(nil)).Set("purged = ?", true).Where("user_id = ? AND purged = ?", userID, false)
-	if len(ids) > 0 {
-		q = q.Where("id IN (?)", bun.List(ids))
-	}
-	res, err := q.Exec(ctx)
-	if err != nil {
-		return 0, err
-	}
-	n, err := res.RowsAffected()
+	var n int64
+	err := h.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		q := tx.NewUpdate().Model((*Deleted)(nil)).Set("purged = ?", true).Where("user_id = ? AND purged = ?", userID, false)
+		if len(ids) > 0 {
+			q = q.Where("id IN (?)", bun.List(ids))
+		}
+		res, err := q.Exec(ctx)
+		if err != nil {
+			return err
+		}
+		if n, err = res.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		return audit.Note(ctx, tx, h.Now(), audit.Event{Action: "files.purged", Kind: "trash", ID: userID, Details: audit.Details{"entries": n, "all": len(ids) == 0}})
+	})
 	h.trash.noticed(userID)
 	return n, err
 }

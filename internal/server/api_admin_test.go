@@ -133,10 +133,11 @@ func TestAdministratorsSeeAndEndTheSharesOfAll(t *testing.T) {
 	alice.Put("a.txt", "a")
 	alice.Put("b.txt", "b")
 	a := alice.Share("a.txt", bob.Address)
-	alice.Share("b.txt", bob.Address)
+	bob.Accept("a.txt") // before the next, so that they arrive in this order
+	b := alice.Share("b.txt", bob.Address)
 	alice.Share("b.txt", olga.Address)
-	bob.Accept("a.txt")
 	bob.Inbox("b.txt", "pending")
+	weftest.Until(t, "the answer arrives", func() bool { return alice.SentState(b.ID) == "delivered" })
 	weftest.Until(t, "the acceptance arrives", func() bool { return alice.SentState(a.ID) == "accepted" })
 	list := func(p *weftest.Person, query string) (names []string, all []server.AnyShare) {
 		t.Helper()

@@ -31,6 +31,8 @@ func records(t *testing.T, s *weftest.Site, f audit.Filter) []audit.Entry {
 // unaudited are the calls that change nothing that an operator would have to
 // answer for.
 var unaudited = map[string]string{
+	"createUpload": "files are people's own", "appendUpload": "as createUpload", "cancelUpload": "as createUpload", "uploadOffset": "reads",
+	"restore": "files are people's own", "readNotice": "people's own", "readAllNotices": "people's own",
 	"mkdir": "files are people's own", "move": "files are people's own", "copy": "files are people's own",
 	"refreshDirectory": "reads", "refreshPeer": "reads", "lookAtInvite": "reads",
 	"editContact": "names, labels and notes are people's own; trust and blocks are recorded, see below",
@@ -108,7 +110,37 @@ func TestEveryCallThatChangesSomethingIsRecorded(t *testing.T) {
 	does(alice, "editContact", "PATCH", "/contacts/"+id(contact), map[string]any{"trusted": true}, "contact.changed")
 	does(alice, "removeContact", "DELETE", "/contacts/"+id(contact), nil, "contact.removed")
 
+	does(alice, "changeMe", "PATCH", "/me", map[string]any{"displayName": "Alice A."}, "user.changed")
+	other := func() *weftest.Person {
+		t.Helper()
+		_, token, err := alice.Server.Accounts.Login(t.Context(), "alice", "a long password", "1.2.3.4", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := *alice
+		p.Secret = token
+		return &p
+	}
+	here := other()
+	other()
+	var sessions []struct {
+		ID      string
+		Current bool
+	}
+	here.API("GET", "/sessions", nil, &sessions)
+	i := slices.IndexFunc(sessions, func(s struct {
+		ID      string
+		Current bool
+	}) bool {
+		return !s.Current
+	})
+	does(here, "endSession", "DELETE", "/sessions/"+sessions[i].ID, nil, "session.ended")
+	other()
+	does(here, "endOtherSessions", "POST", "/sessions/end-others", nil, "session.ended")
+	does(here, "changePassword", "POST", "/password", map[string]any{"present": "a long password", "password": "another long password"}, "password.changed")
+
 	alice.Put("Reef/a.txt", "a")
+	alice.Put("Second/a.txt", "a")
 	alice.Put("b.txt", "b")
 	share := does(alice, "share", "POST", "/shares", map[string]any{"path": "Reef", "with": bob.Address, "permissions": []string{"read", "share"}}, "share.created")
 	received := bob.Inbox("Reef", "pending")
@@ -164,6 +196,11 @@ func TestEveryCallThatChangesSomethingIsRecorded(t *testing.T) {
 	does(olga, "decideKey", "PUT", "/peers/"+string(gone.Host)+"/keys", map[string]any{"key": known.Keys[0].Thumbprint, "state": "rejected"}, "key.decided")
 
 	does(alice, "remove", "DELETE", "/files?path=Reef", nil, "files.removed")
+	var trash struct{ Entries []struct{ ID string } }
+	alice.API("GET", "/trash", nil, &trash)
+	does(alice, "purge", "DELETE", "/trash/"+trash.Entries[0].ID, nil, "files.purged")
+	alice.API("DELETE", "/files?path=Second", nil, nil)
+	does(alice, "emptyTrash", "DELETE", "/trash", nil, "files.purged")
 
 	ln := weftest.Listen(t)
 	nowhere := strings.Replace(ln.Addr().String(), "127.0.0.1", "localhost", 1)

@@ -259,7 +259,7 @@ func TestTheConsoleDecidesAboutServers(t *testing.T) {
 
 func TestTheConsoleEndsSharesAndSendsAgain(t *testing.T) {
 	alice, bob, _, b := console(t)
-	if p := b.Post("/admin/shares/end", "back", "/admin/shares?state=live"); p.Path != "/admin/shares?state=live" || !strings.Contains(p.Text(), "Nothing was chosen.") {
+	if p := b.Post("/admin/shares/end", "back", "/admin/shares?state=live"); p.Path != "/admin/shares?state=live" || !strings.Contains(p.Text(), "Nothing is chosen.") {
 		t.Errorf("%s: %s", p.Path, p.Text())
 	}
 	var fields []string
