@@ -51,6 +51,7 @@ type receivedShare struct {
 	Path             string   `json:"path,omitempty" doc:"where it stands among the files, once accepted"`
 	ExpiresAt        string   `json:"expiresAt,omitempty" format:"date-time"`
 	CreatedAt        string   `json:"createdAt" format:"date-time"`
+	Proof            string   `json:"proof,omitempty" enum:"signed,unsigned" doc:"whether the message that brought it was signed; absent where that was not kept"`
 	UnavailableSince string   `json:"unavailableSince,omitempty" format:"date-time"`
 	UnavailableWhy   string   `json:"unavailableWhy,omitempty"`
 }
@@ -59,7 +60,7 @@ func showReceived(r sharing.Received, now time.Time) receivedShare {
 	out := receivedShare{
 		ID: r.ID, Name: r.Name, Description: r.Description, Sender: r.Sender, SenderName: r.SenderName, Owner: r.Owner,
 		ShareType: r.ShareType, ResourceType: r.ResourceType, Permissions: r.Rights().Permissions(),
-		State: r.MemberState, ExpiresAt: rfc3339(r.ExpiresAt), CreatedAt: rfc3339(r.CreatedAt),
+		State: r.MemberState, Proof: r.Proof, ExpiresAt: rfc3339(r.ExpiresAt), CreatedAt: rfc3339(r.CreatedAt),
 	}
 	if !r.Live(now) {
 		out.State, out.Reason = "ended", r.EndedReason
@@ -137,13 +138,28 @@ func (s *Server) apiShares(api huma.API) {
 		}
 		return &reply[sentShare]{showSent(*o)}, nil
 	})
-	huma.Register(api, operation("PATCH", "/shares/{id}", "changeShare", "Change the rights of a share"), func(ctx context.Context, in *struct {
+	huma.Register(api, operation("PATCH", "/shares/{id}", "changeShare", "Change the rights of a share, or its end"), func(ctx context.Context, in *struct {
 		ID   string `path:"id" maxLength:"64"`
 		Body struct {
-			Permissions []string `json:"permissions"`
+			Permissions []string `json:"permissions,omitempty" doc:"default: as they are"`
+			ExpiresAt   *string  `json:"expiresAt,omitempty" maxLength:"40" doc:"a date-time (RFC 3339), or empty for no end; in force here, while the recipient's server may go on to show the old one"`
 		}
 	}) (*reply[sentShare], error) {
-		o, err := s.Sharing.ChangePermissions(ctx, asking(ctx).ID, in.ID, in.Body.Permissions)
+		change := sharing.Change{Permissions: in.Body.Permissions}
+		if at := in.Body.ExpiresAt; at != nil {
+			var end time.Time
+			if *at != "" {
+				var err error
+				if end, err = time.Parse(time.RFC3339, *at); err != nil {
+					return nil, failing(ctx, ocm.Invalid("expiresAt", "is no date-time, such as 2026-12-31T18:00:00Z"))
+				}
+			}
+			change.ExpiresAt = &end
+		}
+		if change.Permissions == nil && change.ExpiresAt == nil {
+			return nil, failing(ctx, ocm.Invalid("permissions", "there is nothing to change: give permissions or expiresAt"))
+		}
+		o, err := s.Sharing.Change(ctx, asking(ctx).ID, in.ID, change)
 		if err != nil {
 			return nil, failing(ctx, err)
 		}

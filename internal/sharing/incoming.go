@@ -53,6 +53,7 @@ type Incoming struct {
 	UnavailableSince int64
 	UnavailableWhy   string
 	Quarantine       string // why it waits apart from other shares; "" when it does not
+	Proof            string // ProofSigned …; "" where it was not kept
 	CreatedAt        int64
 }
 
@@ -97,6 +98,19 @@ type Origin struct {
 	Host    ocm.Host
 	Verdict peer.Verdict // what policy says of the host
 	Signed  bool         // by the host; an unsigned sender's name proves nothing
+}
+
+// Whether the message that brought something was signed.
+const (
+	ProofSigned   = "signed"
+	ProofUnsigned = "unsigned"
+)
+
+func (o Origin) proof() string {
+	if o.Signed {
+		return ProofSigned
+	}
+	return ProofUnsigned
 }
 
 // Receive stores a share that peer sends, and returns the recipient's display
@@ -200,6 +214,7 @@ func (s *Service) sift(ctx context.Context, from Origin, in *Incoming, members [
 			invited++
 		}
 	}
+	in.Proof = from.proof()
 	explain.Note(ctx, "contacts", "of %d recipients, %d know %s, %d by an invite, %d block it", len(members), known, in.Sender, invited, blocked)
 	local, v := from.Host == s.Self, from.Verdict
 	if in.GroupID == "" && blocked > 0 && !local {

@@ -61,6 +61,8 @@ type Outgoing struct {
 	NeedsExchange bool   // only for servers with the code flow
 	CreatedAt     int64
 	UpdatedAt     int64
+
+	NextTry int64 `bun:"-"` // when a delivery that failed is tried again
 }
 
 // Live reports whether the share gives access at the given time.
@@ -113,9 +115,7 @@ func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing) e
 		return err
 	}
 	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		same, err := tx.NewSelect().Model((*Outgoing)(nil)).
-			Where("owner_id = ? AND path = ? AND share_with = ? AND share_type = ?", o.OwnerID, o.Path, o.ShareWith, o.ShareType).
-			Where("state IN (?)", bun.List([]string{StatePending, StateDelivered, StateAccepted})).Exists(ctx)
+		same, err := s.shared(ctx, tx, o)
 		if err != nil {
 			return err
 		}
@@ -241,7 +241,7 @@ func (s *Service) Sent(ctx context.Context, ownerID string) ([]Outgoing, error) 
 // met.
 func (s *Service) explainWaiting(ctx context.Context, ownerID string, shares []Outgoing) error {
 	var waiting []delivery.Row
-	err := s.DB.Read.NewSelect().Model(&waiting).Column("order_key", "last_error").
+	err := s.DB.Read.NewSelect().Model(&waiting).Column("order_key", "last_error", "next_at").
 		Where("state = ? AND kind = ? AND last_error <> ''", delivery.Pending, kindShare).
 		Where("order_key IN (SELECT id FROM outgoing_shares WHERE owner_id = ? AND state = ?)", ownerID, StatePending).Scan(ctx)
 	if err != nil {
@@ -251,7 +251,7 @@ func (s *Service) explainWaiting(ctx context.Context, ownerID string, shares []O
 		for i := range shares {
 			if shares[i].ID == m.OrderKey {
 				said, _, _ := strings.Cut(m.LastError, " (") // as setback writes it
-				shares[i].StateReason = said + ", will be tried again"
+				shares[i].StateReason, shares[i].NextTry = said+", will be tried again", m.NextAt
 			}
 		}
 	}
@@ -326,10 +326,23 @@ func (s *Service) setState(ctx context.Context, tx bun.IDB, o *Outgoing, state, 
 	return err
 }
 
-// ChangePermissions gives a share other rights, at once here, and tells the peer.
-func (s *Service) ChangePermissions(ctx context.Context, ownerID, id string, permissions []string) (*Outgoing, error) {
-	if err := checkPermissions(permissions); err != nil {
-		return nil, err
+// Change is what an owner changes about a share; nil leaves it as it is.
+type Change struct {
+	Permissions []string
+	ExpiresAt   *time.Time // a zero time: no end
+}
+
+// Change gives a share other rights or another end, at once here. The peer is
+// told of the rights; OCM knows no word for another end, so the copy there keeps
+// the one it was created with, while this server goes by the new one.
+func (s *Service) Change(ctx context.Context, ownerID, id string, c Change) (*Outgoing, error) {
+	if c.Permissions != nil {
+		if err := checkPermissions(c.Permissions); err != nil {
+			return nil, err
+		}
+	}
+	if c.ExpiresAt != nil && !c.ExpiresAt.IsZero() && !c.ExpiresAt.After(s.Now()) {
+		return nil, ErrExpiresPast
 	}
 	var out *Outgoing
 	err := s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
@@ -341,7 +354,15 @@ func (s *Service) ChangePermissions(ctx context.Context, ownerID, id string, per
 			return ErrShareEnded
 		}
 		out = o
-		o.Permissions, o.UpdatedAt = joinPerms(permissions), s.Now().UnixMilli()
+		if c.ExpiresAt != nil {
+			if err := s.setEnd(ctx, tx, o, store.Millis(*c.ExpiresAt)); err != nil {
+				return err
+			}
+		}
+		if c.Permissions == nil || joinPerms(c.Permissions) == o.Permissions {
+			return nil
+		}
+		o.Permissions, o.UpdatedAt = joinPerms(c.Permissions), s.Now().UnixMilli()
 		if _, err := tx.NewUpdate().Model(o).Column("permissions", "updated_at").WherePK().Exec(ctx); err != nil {
 			return err
 		}
@@ -352,11 +373,33 @@ func (s *Service) ChangePermissions(ctx context.Context, ownerID, id string, per
 			}
 		}
 		return s.tell(ctx, tx, ocm.Host(o.PeerHost), ocm.Notification{
-			Type: ocm.ShareChangePermission, ResourceType: o.ResourceType, ProviderID: o.ID, Permissions: permissions,
+			Type: ocm.ShareChangePermission, ResourceType: o.ResourceType, ProviderID: o.ID, Permissions: c.Permissions,
 		})
 	})
 	s.Outbox.Wake()
 	return out, err
+}
+
+// setEnd gives a share another end, and so the copy of someone on this server. A
+// share that was asked for in the right of another ends with that one at the
+// latest.
+func (s *Service) setEnd(ctx context.Context, tx bun.Tx, o *Outgoing, end int64) error {
+	if o.Parent != "" {
+		parent, err := get[Outgoing](ctx, tx, "id = ?", o.Parent)
+		if err != nil {
+			return err
+		}
+		if parent.ExpiresAt != 0 && (end == 0 || end > parent.ExpiresAt) {
+			return errEndsLater
+		}
+	}
+	o.ExpiresAt, o.UpdatedAt = end, s.Now().UnixMilli()
+	if _, err := tx.NewUpdate().Model(o).Column("expires_at", "updated_at").WherePK().Exec(ctx); err != nil || ocm.Host(o.PeerHost) != s.Self {
+		return err
+	}
+	_, err := tx.NewUpdate().Model((*Incoming)(nil)).Set("expires_at = ?", end).
+		Where("peer_host = ? AND provider_id = ? AND ended_at = 0", o.PeerHost, o.ID).Exec(ctx)
+	return err
 }
 
 // Resend tries a failed share again.

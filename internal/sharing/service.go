@@ -99,10 +99,12 @@ var (
 	ErrShareEnded  = ocm.NewError(http.StatusGone, "SHARE_ENDED", "This share has ended.")
 	ErrDeclined    = ocm.NewError(http.StatusConflict, "SHARE_DECLINED", "You declined this share. Ask the sender to share it again.")
 	ErrToSelf      = ocm.NewError(http.StatusBadRequest, "SHARE_TO_SELF", "That is your own address: the files are already yours.")
-	ErrDuplicate   = ocm.NewError(http.StatusConflict, "SHARE_EXISTS", "This is already shared with that address. End that share first (weft unshare), or change its rights.")
+	ErrDuplicate   = ocm.NewError(http.StatusConflict, "SHARE_EXISTS", "This is already shared with that address. End that share first, or change its rights.")
 	ErrShareHome   = ocm.NewError(http.StatusBadRequest, "SHARE_HOME", "Your whole home cannot be shared. Choose a folder or a file in it.")
 	ErrNotShared   = ocm.NewError(http.StatusForbidden, "RESHARE_FORBIDDEN", "This came from someone else. Only its owner can share it: ask them to include the person (weft reshare).")
 	ErrExpiresPast = ocm.NewError(http.StatusBadRequest, "EXPIRES_IN_PAST", "The end of the share lies in the past. Give a later date.")
+
+	errEndsLater = ocm.NewError(http.StatusBadRequest, "EXPIRES_AFTER_PARENT", "This was shared at the request of someone whose own share ends before that. Give an earlier date.")
 )
 
 // row times and lists
