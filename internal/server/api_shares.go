@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/sharing"
 	"github.com/weft-mesh/weft/internal/tree"
+	"github.com/weft-mesh/weft/internal/web"
 	"github.com/weft-mesh/weft/ocm"
 )
 
@@ -137,6 +139,42 @@ func (s *Server) apiShares(api huma.API) {
 			return nil, failing(ctx, err)
 		}
 		return &reply[sentShare]{showSent(*o)}, nil
+	})
+	type said struct {
+		Kind string `json:"kind" enum:"good,note,warn,bad" doc:"bad: the share would not arrive"`
+		Code string `json:"code"`
+		Text string `json:"text"`
+	}
+	type prospect struct {
+		With    string `json:"with" doc:"the recipient's address"`
+		Name    string `json:"name,omitempty"`
+		Fits    bool   `json:"fits" doc:"nothing that is known keeps the share from its recipient"`
+		Remarks []said `json:"remarks"`
+	}
+	huma.Register(api, operation("GET", "/shares/check", "checkShare", "Find out what would become of a share; nothing is shared"), func(ctx context.Context, in *struct {
+		Path        string   `query:"path" required:"true" maxLength:"4096"`
+		With        string   `query:"with" required:"true" maxLength:"1024"`
+		Group       bool     `query:"group"`
+		Permissions []string `query:"permissions" doc:"read, write, share; default read"`
+		RequireMFA  bool     `query:"requireMfa"`
+	}) (*reply[prospect], error) {
+		user := asking(ctx)
+		if err := s.mayAsk(user); err != nil {
+			return nil, failing(ctx, err)
+		}
+		n := sharing.NewOutgoing{Path: in.Path, With: in.With, Permissions: in.Permissions, RequireMFA: in.RequireMFA}
+		if in.Group {
+			n.ShareType = ocm.ShareTypeGroup
+		}
+		p, err := s.Sharing.Look(ctx, user, n)
+		if err != nil {
+			return nil, failing(ctx, err)
+		}
+		out := &reply[prospect]{prospect{With: p.With.String(), Name: p.Name, Fits: p.Fits, Remarks: []said{}}}
+		for _, x := range p.Remarks {
+			out.Body.Remarks = append(out.Body.Remarks, said{cmp.Or(x.Kind, "note"), x.Code, remarkText(web.Locales[0], x)})
+		}
+		return out, nil
 	})
 	huma.Register(api, operation("PATCH", "/shares/{id}", "changeShare", "Change the rights of a share, or its end"), func(ctx context.Context, in *struct {
 		ID   string `path:"id" maxLength:"64"`

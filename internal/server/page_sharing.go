@@ -41,8 +41,9 @@ type sentView struct {
 	Who     string // the recipient's name, as far as it is known
 	Rights  string // in the catalogue, as rightsOf names it
 	Phase   string // the state, as it is now
+	Next    string // what to do, in the catalogue
+	Code    string // of a peer's refusal, for support
 	Live    bool
-	Known   bool // their server knows the share
 	Changed *shareForm
 }
 
@@ -78,7 +79,15 @@ func (s *Server) showSentShares(ctx context.Context, userID string, shares []sha
 				v.StateReason = "expired"
 			}
 		}
-		v.Known = v.Elsewhere(s.Self) && o.State != sharing.StatePending && o.State != sharing.StateFailed
+		if sentence, code, ok := strings.Cut(v.StateReason, " ("); ok && o.State == sharing.StateFailed {
+			v.StateReason, v.Code = sentence, strings.TrimSuffix(code, ")")
+		}
+		switch v.Next = v.Phase; {
+		case v.Phase == sharing.StateDelivered && !v.Elsewhere(s.Self):
+			v.Next = "here"
+		case v.Code == string(ocm.CodeInviteRequired):
+			v.Next = "invite"
+		}
 		v.Changed = &shareForm{Rights: strings.TrimSuffix(v.Rights, "-share"), Pass: o.Rights().Has(tree.Share), End: "keep"}
 		if o.ExpiresAt != 0 {
 			v.Changed.Ends = o.ExpiresAt
@@ -182,7 +191,8 @@ type sharePage struct {
 	Verdict          *verdict
 	Shares           []sentView
 	Above            []sentView // of the folders it is in
-	Received         *receivedView
+	Received         *receivedView // what came from someone else
+	ReadOnly         bool          // of which no more can be asked for
 }
 
 // Here is the dialog's own address.
@@ -237,7 +247,7 @@ func (s *Server) reshareOf(ctx context.Context, user account.User, p *sharePage)
 		return err
 	}
 	p.Received, p.Folder = &views[0], views[0].Folder()
-	p.Form.Rights = strings.TrimSuffix(rightsOf(r.Rights()), "-share")
+	p.ReadOnly = !r.Rights().Has(tree.Write)
 	return nil
 }
 
@@ -270,7 +280,7 @@ func (s *Server) share(w http.ResponseWriter, r *http.Request) {
 		err = errNoRecipient
 	}
 	if err == nil && r.PostForm.Get("do") == "check" && page.Received == nil {
-		if err = s.mayAsk(r); err == nil {
+		if err = s.mayAsk(user); err == nil {
 			page.Verdict = s.lookAt(r, n)
 			s.show(w, r, http.StatusOK, "share", page)
 			return
@@ -297,8 +307,8 @@ func (s *Server) share(w http.ResponseWriter, r *http.Request) {
 }
 
 // mayAsk bounds how often a person has us ask other servers.
-func (s *Server) mayAsk(r *http.Request) error {
-	if wait := s.byLook.take("user " + requestOf(r).user.ID); wait > 0 {
+func (s *Server) mayAsk(user account.User) error {
+	if wait := s.byLook.take("user " + user.ID); wait > 0 {
 		return errTooMany.RetryIn(wait)
 	}
 	return nil
@@ -330,31 +340,33 @@ func (s *Server) lookAt(r *http.Request, n sharing.NewOutgoing) *verdict {
 	}
 	v := &verdict{OK: p.Fits, Name: p.Name, Address: p.With.String(), NoMFA: p.Server != nil && !p.MFA || p.With.Host == s.Self, Remarks: []remark{}}
 	for _, x := range p.Remarks {
-		text := ""
-		switch {
-		case x.Err != nil:
-			text = l.Error(x.Err)
-		case x.Code == sharing.RemarkAlike:
-			text = l.Said(x.Args[0]) + "."
-		default:
-			args := make([]any, len(x.Args))
-			for i, a := range x.Args {
-				args[i] = a
-			}
-			text = l.T("sharing.look."+x.Code, args...)
-		}
 		if x.Code == sharing.RemarkInvite {
 			v.Invite = "/people/invite?" + url.Values{"for": {p.With.String()}}.Encode()
 		}
-		v.Remarks = append(v.Remarks, remark{x.Kind, text})
+		v.Remarks = append(v.Remarks, remark{x.Kind, remarkText(l, x)})
 	}
 	return v
+}
+
+// remarkText is a remark in words.
+func remarkText(l *web.Locale, x sharing.Remark) string {
+	switch {
+	case x.Err != nil:
+		return l.Error(x.Err)
+	case x.Code == sharing.RemarkAlike:
+		return l.Said(x.Args[0]) + "."
+	}
+	args := make([]any, len(x.Args))
+	for i, a := range x.Args {
+		args[i] = a
+	}
+	return l.T("sharing.look."+x.Code, args...)
 }
 
 // shareCheck says early, to the dialog's script, what would become of a share.
 func (s *Server) shareCheck(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	if err := s.mayAsk(r); err != nil {
+	if err := s.mayAsk(*requestOf(r).user); err != nil {
 		e := asError(err)
 		note(r, e)
 		setRetryAfter(w, e)

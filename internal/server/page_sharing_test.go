@@ -236,6 +236,14 @@ func TestLookingBeforeSharing(t *testing.T) {
 	if got := check(bob.Address); got.OK || !strings.Contains(text(got), "already") {
 		t.Errorf("%+v", got)
 	}
+	var prospect struct {
+		Fits    bool
+		Remarks []struct{ Code, Text string }
+	}
+	alice.API("GET", "/shares/check?path=Reef&with=carol", nil, &prospect)
+	if !prospect.Fits || len(prospect.Remarks) != 1 || prospect.Remarks[0].Code != "here" || prospect.Remarks[0].Text != "Carol is on this server." {
+		t.Errorf("%+v", prospect)
+	}
 	if n := site.Rows()["outgoing_shares"]; n != 1 {
 		t.Errorf("looking left %d shares", n)
 	}
@@ -347,7 +355,7 @@ func TestRequestsInABrowser(t *testing.T) {
 	page(t, b.Post("/requests/new", "owner", alice.Address, "resource", "Reef", "what", "folder", "rights", "write", "message", "for the review"), 200, "is being asked", "Reef")
 	page(t, b.Post("/requests/new", "owner", alice.Address, "resource", "Reef", "what", "folder"), 409, "You asked for that already")
 	asked(alice, "Reef")
-	inbox := page(t, a.Get("/inbox"), 200, "Someone asks for “Reef”", bob.Address, "known by an invite", "may look and change", "for the review", "1 waiting")
+	inbox := page(t, a.Get("/inbox"), 200, "Bob asks for “Reef”", bob.Address, "known by an invite", "may look and change", "for the review", "1 waiting")
 	page(t, a.Post(action(t, inbox, "grant"), "path", "Reef", "rights", "read", "end", "7"), 200, "“Reef” is shared with "+bob.Address)
 	if in := bob.Inbox("Reef", "pending"); len(in.Permissions) != 1 {
 		t.Errorf("granted more than was given: %v", in.Permissions)
@@ -357,7 +365,7 @@ func TestRequestsInABrowser(t *testing.T) {
 	// What is meant is not clear: the owner says it, and nothing is lost on the way.
 	page(t, b.Post("/requests/new", "owner", alice.Address, "resource", "the <b>data</b> of May"), 200, "is being asked")
 	asked(alice, "the <b>data</b> of May")
-	inbox = page(t, a.Get("/inbox"), 200, "Someone asks you for a share")
+	inbox = page(t, a.Get("/inbox"), 200, "Bob asks you for a share")
 	without(t, inbox, "<b>data")
 	if !strings.Contains(inbox.Body, `<option value="Notes">`) {
 		t.Error("no paths are offered")
@@ -465,7 +473,7 @@ func TestPagesOfSharesInOtherLanguages(t *testing.T) {
 	alice.Share("a.txt", "nobody@"+string(bob.Host))
 	a := alice.Browser()
 	weftest.Until(t, "the refusal is told in German", func() bool {
-		return strings.Contains(a.Get("/shares").Text(), "kennt diesen Empfänger nicht (RECIPIENT_NOT_FOUND)")
+		return strings.Contains(a.Get("/shares").Text(), "kennt diesen Empfänger nicht RECIPIENT_NOT_FOUND")
 	})
 	page(t, a.Post("/share", "path", "a.txt", "with", "zoe"), 400, "Niemand auf diesem Server oder in Ihrem Adressbuch heißt")
 	page(t, a.Post("/share", "path", "a.txt", "with", "alice"), 400, "Das ist Ihre eigene Adresse")
