@@ -43,6 +43,7 @@ type sentView struct {
 	Phase   string // the state, as it is now
 	Next    string // what to do, in the catalogue
 	Code    string // of a peer's refusal, for support
+	Asker   string // whose request to pass it on it came of
 	Live    bool
 	Changed *shareForm
 }
@@ -66,10 +67,14 @@ func (s *Server) showSentShares(ctx context.Context, userID string, shares []sha
 	if err != nil {
 		return nil, err
 	}
+	askers, err := s.Sharing.Askers(ctx, shares)
+	if err != nil {
+		return nil, err
+	}
 	now := s.now()
 	views := make([]sentView, 0, len(shares))
 	for _, o := range shares {
-		v := sentView{Outgoing: o, Who: o.RecipientName, Rights: rightsOf(o.Rights()), Phase: o.State, Live: o.Live(now)}
+		v := sentView{Outgoing: o, Who: o.RecipientName, Rights: rightsOf(o.Rights()), Phase: o.State, Live: o.Live(now), Asker: askers[o.Parent]}
 		if name := names[o.ShareWith]; name != "" && !v.Group() {
 			v.Who = name
 		}
@@ -190,7 +195,7 @@ type sharePage struct {
 	Form             shareForm
 	Verdict          *verdict
 	Shares           []sentView
-	Above            []sentView // of the folders it is in
+	Above            []sentView    // of the folders it is in
 	Received         *receivedView // what came from someone else
 	ReadOnly         bool          // of which no more can be asked for
 }

@@ -228,6 +228,18 @@ func TestLookingBeforeSharing(t *testing.T) {
 	if got := check(bob.Address); got.Invite != "/people/invite?for="+url.QueryEscape(bob.Address) || !strings.Contains(text(got), "not in your address book") || !got.NoMFA {
 		t.Errorf("%+v", got)
 	}
+	if _, err := site.Server.Policy.Set(t.Context(), peer.Rule{Pattern: string(other.Host), Profile: "opencloudmesh-go"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := check(bob.Address); got.OK || !strings.Contains(text(got), "takes single files to read by one person") {
+		t.Errorf("%+v", got)
+	}
+	if got := check(bob.Address, "path", "Reef/a.txt"); strings.Contains(text(got), "takes single files") {
+		t.Errorf("%+v", got)
+	}
+	if err := site.Server.Policy.Unset(t.Context(), string(other.Host)); err != nil {
+		t.Fatal(err)
+	}
 	alice.Befriend(bob)
 	if got := check(bob.Address); !got.OK || got.Invite != "" || !strings.Contains(text(got), "You know each other by an invite") {
 		t.Errorf("%+v", got)
@@ -404,7 +416,7 @@ func TestPassingOnInABrowser(t *testing.T) {
 	without(t, dialog, "Who has it")
 	page(t, b.Post("/share", "path", "Shared with me/Reef", "with", "carol@"+string(alice.Host), "rights", "read"), 200, "is being asked")
 	weftest.Until(t, "alice shares with carol", func() bool { return len(alice.Shares().Sent) == 3 })
-	page(t, alice.Browser().Get("/share?path=Reef"), 200, "Carol", "Bob")
+	page(t, alice.Browser().Get("/share?path=Reef"), 200, "Carol", "Bob", "at the request of "+bob.Address)
 	mine := b.Get("/requests")
 	weftest.Until(t, "it is granted", func() bool {
 		mine = b.Get("/requests")

@@ -85,7 +85,7 @@ const (
 var ErrNotPassedOn = ocm.NewError(http.StatusNotFound, "REQUEST_NOT_TAKEN", "this server does not pass the request on")
 
 // ErrWhich asks the owner what a request is about.
-var ErrWhich = ocm.NewError(http.StatusBadRequest, "RESOURCE_UNCLEAR", "It is not clear which of your files is meant. Name it.")
+var ErrWhich = ocm.NewError(http.StatusBadRequest, "RESOURCE_UNCLEAR", "It is not clear which of your files is meant. Name it (--path).")
 
 // errManyRequests slows down who asks too much.
 var errManyRequests = ocm.NewError(http.StatusTooManyRequests, ocm.CodeRateLimited, "too many requests wait for an answer").RetryIn(6 * time.Hour)

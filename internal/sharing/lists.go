@@ -74,6 +74,27 @@ func (s *Service) SharesOf(ctx context.Context, ownerID, name string) (own, abov
 	return own, above, s.explainWaiting(ctx, ownerID, own)
 }
 
+// Askers tells, of shares that were made at someone's request to pass theirs on,
+// who that is: addresses by the shares' parents.
+func (s *Service) Askers(ctx context.Context, shares []Outgoing) (map[string]string, error) {
+	out := map[string]string{}
+	var parents []string
+	for _, o := range shares {
+		if o.Parent != "" {
+			parents = append(parents, o.Parent)
+		}
+	}
+	if len(parents) == 0 {
+		return out, nil
+	}
+	var asked []Outgoing
+	err := s.DB.Read.NewSelect().Model(&asked).Column("id", "share_with").Where("id IN (?)", bun.List(parents)).Scan(ctx)
+	for _, o := range asked {
+		out[o.ID] = o.ShareWith
+	}
+	return out, err
+}
+
 // SentOne finds a share that a person sent.
 func (s *Service) SentOne(ctx context.Context, ownerID, id string) (*Outgoing, error) {
 	return get[Outgoing](ctx, s.DB.Read, "id = ? AND owner_id = ?", id, ownerID)

@@ -162,7 +162,8 @@ const check = (form) => {
   form.addEventListener("change", ask);
   for (const b of form.querySelectorAll("[data-nojs]")) b.hidden = true;
   for (const radio of form.querySelectorAll("input[name=kind]")) radio.addEventListener("change", () => field.focus());
-  if (field.value && verdict.childElementCount === 0) ask();
+  const refused = form.closest("dialog, main").querySelector(".notice.bad"); // the page says already what is wrong
+  if (field.value && verdict.childElementCount === 0 && !refused) ask();
 };
 
 // ends shows the day only where it is asked for.
