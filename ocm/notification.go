@@ -51,10 +51,14 @@ type Notification struct {
 	GroupID      string   // identifier at the senderDomain; GROUP_REMOVED only
 
 	// ShareWith is who is to receive a share: the third party of
-	// REQUEST_RESHARE and of what ends it, the asking person of REQUEST_SHARE.
+	// REQUEST_RESHARE and of what ends it, the asking person of REQUEST_SHARE. A
+	// SHARE_DECLINED that has it says no to that request.
 	ShareWith Address
-	Owner     Address // who is asked; REQUEST_SHARE only
-	ShareID   string  // names the resource, opaque or a URL; REQUEST_SHARE only
+	Owner     Address // who is asked by REQUEST_SHARE, or answers it
+
+	// ShareID names the resource of REQUEST_SHARE, opaque or a URL. A
+	// SHARE_CHANGE_PERMISSION that has it is the yes to that request.
+	ShareID string
 
 	Form         NotificationForm
 	SenderID     string // of the share at the asking server; REQUEST_RESHARE before 1.5
@@ -248,9 +252,17 @@ func ReadNotification(b []byte) (*Notification, error) {
 		readRequest(n, file)
 	case RequestReshare, ReshareUndo:
 		readReshare(n, inner, file)
-	case ShareDeclined: // of a request to include someone
+	case ShareChangePermission: // as the answer to a request
+		if file.has("shareId") {
+			n.Owner, n.ShareWith = readParty(file, "owner"), readParty(file, "shareWith")
+			n.ShareID = file.required("shareId", maxShareID)
+		}
+	case ShareDeclined: // of a request
 		if file.has("shareWith") {
 			n.ShareWith = readParty(file, "shareWith")
+		}
+		if file.has("owner") {
+			n.Owner = readParty(file, "owner")
 		}
 	}
 	switch {

@@ -302,14 +302,14 @@ func readProtocol(r reader, p *Protocol) bool {
 		}
 		p.Other[member] = v
 	}
-	if m.has("webdav") {
+	old := name == "webdav" || name == ""
+	if m.has("webdav") && !(name == "webdav" && onlyOptions(m)) {
 		if dav, ok := m.sub("webdav"); ok {
 			p.WebDAV = readWebDAV(dav)
 			checkAgreement(m, p.WebDAV.Requirements)
 		}
 		return true
 	}
-	old := name == "webdav" || name == ""
 	if m.has("options") && old {
 		if options, ok := m.sub("options"); ok && len(options.members) > 0 {
 			p.Form = FormOptions
@@ -321,6 +321,17 @@ func readProtocol(r reader, p *Protocol) bool {
 		r.fault("protocol", "offers nothing: it must have the member webdav")
 	}
 	return false
+}
+
+// onlyOptions reports whether a share can be opened by its options alone: its
+// member webdav leads nowhere (ocm-stub), and demands nothing that would be lost
+// with it.
+func onlyOptions(m reader) bool {
+	var dav, options map[string]json.RawMessage
+	if json.Unmarshal(m.members["webdav"], &dav) != nil || json.Unmarshal(m.members["options"], &options) != nil {
+		return false
+	}
+	return dav["uri"] == nil && dav["url"] == nil && dav["requirements"] == nil && options["sharedSecret"] != nil
 }
 
 func readWebDAV(r reader) *WebDAV {

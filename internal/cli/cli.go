@@ -41,6 +41,7 @@ type commands struct {
 
 	Peer      peerCmd      `cmd:"" group:"Operators" help:"See the servers met, and decide whom to deal with."`
 	Directory directoryCmd `cmd:"" group:"Operators" help:"Join a federation by its directory, or publish one."`
+	Mail      mailCmd      `cmd:"" group:"Operators" help:"Try whether e-mails leave this server."`
 	Wire      wireCmd      `cmd:"" group:"Operators" help:"See what went over the wire to and from other servers."`
 	Explain   explainCmd   `cmd:"" group:"Operators" help:"Tell how a request was decided, and by which rule."`
 
@@ -57,6 +58,7 @@ type commands struct {
 
 	Share   shareCmd   `cmd:"" group:"People" help:"Share a file or folder with someone anywhere."`
 	Shares  sharesCmd  `cmd:"" group:"People" help:"List the shares you sent and received."`
+	Change  changeCmd  `cmd:"" group:"People" help:"Change the rights of a share you sent."`
 	Accept  acceptCmd  `cmd:"" group:"People" help:"Accept a share."`
 	Decline declineCmd `cmd:"" group:"People" help:"Decline a share."`
 	Leave   leaveCmd   `cmd:"" group:"People" help:"Give an accepted share back."`

@@ -206,6 +206,22 @@ func (t *story) meet(ctx context.Context) error {
 	return nil
 }
 
+// endEarlier ends what an earlier demo in the same directory shared.
+func (t *story) endEarlier(ctx context.Context) error {
+	all, err := t.alice.session.shares(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range all.Sent {
+		if s.Path == sharedFolder && s.State != "ended" && s.State != "declined" {
+			if err := t.alice.session.call(ctx, "DELETE", "/shares/"+s.ID, nil, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // first makes the files and the first share, up to Bob's inbox.
 func (t *story) first(ctx context.Context) error {
 	if err := t.meet(ctx); err != nil {
@@ -217,6 +233,9 @@ func (t *story) first(ctx context.Context) error {
 	in := map[string]any{
 		"path": sharedFolder, "with": t.bob.session.Address, "permissions": []string{"read", "write"},
 		"message": "The survey we spoke about.",
+	}
+	if err := t.endEarlier(ctx); err != nil {
+		return t.failed("shares of an earlier demo ended", err)
 	}
 	if err := t.alice.session.call(ctx, "POST", "/shares", in, &t.share); err != nil {
 		return t.failed("share created", err)
@@ -448,7 +467,12 @@ func (t *story) invite(dir string) {
 	}
 	a, b := t.alice, t.bob
 	fmt.Fprintf(t.out, `
-Both servers run. In another terminal:
+Both servers run. Open them in a browser:
+
+  %[9]s   user bob     password %[13]s     (a share waits in his inbox)
+  %[7]s   user alice   password %[12]s
+
+Or, in another terminal:
 
   export WEFT_SESSION=%[1]s           # you are Bob
   %[2]s shares
@@ -471,5 +495,5 @@ What they say to other servers:
 
 Their data is in %[11]s. Ctrl-C stops both.
 `, b.sessionFile(), weft, short(t.received.ID), sharedFolder, a.sessionFile(), short(t.share.ID),
-		a.origin, a.app.Reveal(), b.origin, b.app.Reveal(), dir)
+		a.origin, a.app.Reveal(), b.origin, b.app.Reveal(), dir, a.password.Reveal(), b.password.Reveal())
 }

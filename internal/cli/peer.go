@@ -2,10 +2,12 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/weft-mesh/weft/internal/explain"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/server"
+	"github.com/weft-mesh/weft/internal/sharing"
 	"github.com/weft-mesh/weft/ocm"
 	"github.com/weft-mesh/weft/ocm/client"
 )
@@ -31,6 +34,8 @@ type peerCmd struct {
 	Import  peerImportCmd  `cmd:"" help:"Take rules from a CSV file, after showing what would change."`
 	Export  peerExportCmd  `cmd:"" help:"Write the rules as CSV."`
 	Reports peerReportsCmd `cmd:"" help:"List the shares that people reported."`
+
+	Reconcile peerReconcileCmd `cmd:"" help:"Compare the shares with a server from both sides, and repair them."`
 }
 
 func (c *peerCmd) Help() string {
@@ -477,6 +482,99 @@ func (c *peerReportsCmd) Run(ctx context.Context, io IO) error {
 			}
 		})
 	})
+}
+
+type peerReconcileCmd struct {
+	hostArg
+	Apply bool `help:"Carry out what is proposed."`
+}
+
+func (c *peerReconcileCmd) Help() string {
+	return `Asks the server about every share between it and this one: of those received,
+whether it still gives them; of those sent, whether it still knows them, where it
+can be asked. Nothing is changed without --apply. The proposals are
+  resend      tell it again; what it has already stays as it is there
+  quarantine  a received share that it no longer knows cannot be opened until it
+              knows it again; its people see why, and can remove it
+  restore     ends that quarantine
+No proposal deletes anything, and all can be repeated. A running server delivers
+what is resent within half a minute.
+
+Example:
+  weft peer reconcile cloud.example.org --data /var/lib/weft`
+}
+
+func (c *peerReconcileCmd) Run(ctx context.Context, io IO) error {
+	return c.on(ctx, io, func(s *server.Server, host ocm.Host) error {
+		found, err := s.Sharing.Compare(ctx, host)
+		if err != nil {
+			return err
+		}
+		if !c.JSON {
+			if err := comparisonTable(io, server.ShowComparison(found)); err != nil {
+				return err
+			}
+		}
+		done := 0
+		if c.Apply {
+			done, err = s.Sharing.Repair(ctx, host, found.Findings)
+		}
+		if c.JSON {
+			return errors.Join(err, printJSON(io, server.ShowComparison(found)))
+		}
+		if done > 0 {
+			fmt.Fprintln(io.Out, plural(int64(done), "1 proposal carried out.", "%d proposals carried out."))
+		}
+		return err
+	})
+}
+
+// counted are the lines about what needs no line of its own.
+var counted = []struct{ code, one, many string }{
+	{sharing.Agreed, "1 share agrees.", "%d shares agree."},
+	{sharing.Apart, "1 share stays in quarantine: it is still unknown there.", "%d shares stay in quarantine: they are still unknown there."},
+	{sharing.Unclear, "1 share is unclear.", "%d shares are unclear."},
+	{sharing.Unasked, "1 share sent there cannot be asked about: it reads no such message.", "%d shares sent there cannot be asked about: it reads no such message."},
+	{sharing.LeftOut, "1 share was not asked about.", "%d shares were not asked about."},
+	{sharing.Waiting, "1 message waits for it.", "%d messages wait for it."},
+}
+
+// comparisonTable prints what differs, and counts what does not.
+func comparisonTable(io IO, v server.ComparisonView) error {
+	out, proposed, whys := plain{io.Out}, int64(0), []string{}
+	rows := func(w *tabwriter.Writer) {
+		for _, f := range v.Findings {
+			way := map[string]string{sharing.Sent: "to", sharing.Got: "from"}[f.Direction]
+			believed := strings.TrimSpace(strings.Join(f.Permissions, ",") + " " + f.State)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", short(cmp.Or(f.Share, f.Message)), way, f.Name, f.Person, believed, f.Answer, cmp.Or(f.Proposal, "-"))
+			if why := cmp.Or(f.Proposal, f.Code) + ": " + f.Why; !slices.Contains(whys, why) {
+				whys = append(whys, why)
+			}
+			if f.Proposal != "" {
+				proposed++
+			}
+		}
+	}
+	if len(v.Findings) > 0 {
+		if err := table(io, "SHARE\t\tNAME\tWITH OR FROM\tWE BELIEVE\tIT SAYS\tPROPOSAL", rows); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "\n%s\n\n", strings.Join(whys, "\n"))
+	}
+	for _, line := range counted {
+		if n := v.Counts[line.code]; n > 0 {
+			fmt.Fprintln(out, plural(n, line.one, line.many))
+		}
+	}
+	if v.Stopped != "" {
+		fmt.Fprintf(out, "Not all was asked: %s. Compare again later.\n", v.Stopped)
+	}
+	if proposed == 0 {
+		fmt.Fprintln(out, "Nothing to repair.")
+		return nil
+	}
+	fmt.Fprintln(out, plural(proposed, "1 proposal", "%d proposals")+". None deletes anything, and all can be repeated; --apply carries them out.")
+	return nil
 }
 
 type explainCmd struct {

@@ -96,7 +96,7 @@ func (h *Handler) remove(w http.ResponseWriter, r *http.Request, name string) er
 	if err != nil {
 		return err
 	}
-	info, err := h.Tree.Stat(r.Context(), name)
+	info, err := h.Tree.Stat(tree.Unasked(r.Context()), name)
 	if err != nil {
 		return err
 	}

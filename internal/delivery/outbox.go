@@ -20,8 +20,9 @@ import (
 	"github.com/weft-mesh/weft/ocm"
 )
 
-// Message is one thing to tell a peer. Messages of one OrderKey (a share's
-// providerId) are delivered one after the other, in the order of Enqueue.
+// Message is one thing to tell a peer. Messages to a Peer of one OrderKey (a share's
+// providerId, which may be another peer's too) are delivered one after the other, in
+// the order of Enqueue.
 type Message struct {
 	ID       string // set by Enqueue
 	Peer     ocm.Host
@@ -117,24 +118,33 @@ type Outbox struct {
 	log      *slog.Logger
 	conf     Config
 	couriers map[string]Courier
+	passable []string // kinds whose dead hold nothing back
 	wake     chan struct{}
 
 	mu      sync.Mutex
-	flying  map[string]bool // order keys under way
+	flying  map[line]bool // those with a message under way
 	perPeer map[string]int
 }
+
+// line is where messages wait for one another.
+type line struct{ peer, key string }
 
 // New makes an outbox. Register the couriers before Run.
 func New(db *store.DB, box *seal.Box, now func() time.Time, log *slog.Logger, conf Config) *Outbox {
 	return &Outbox{
 		db: db, box: box, now: now, log: log, conf: conf.withDefaults(),
-		couriers: map[string]Courier{}, wake: make(chan struct{}, 1),
-		flying: map[string]bool{}, perPeer: map[string]int{},
+		couriers: map[string]Courier{}, passable: []string{""}, wake: make(chan struct{}, 1),
+		flying: map[line]bool{}, perPeer: map[string]int{},
 	}
 }
 
 // Register names the courier of a kind.
 func (o *Outbox) Register(kind string, c Courier) { o.couriers[kind] = c }
+
+// PassDead says that messages of a kind tell what holds from then on: when one is
+// dead, those behind it go out all the same, and make it obsolete. Of the other kinds
+// a dead message holds back what needs it, until it is resent or withdrawn.
+func (o *Outbox) PassDead(kind string) { o.passable = append(o.passable, kind) }
 
 // Enqueue records m in the caller's transaction. Call Wake after the commit.
 func (o *Outbox) Enqueue(ctx context.Context, tx bun.IDB, m Message) error {
@@ -158,26 +168,26 @@ func (o *Outbox) Wake() {
 	}
 }
 
-// Withdraw removes what is still waiting under an order key and reports whether
-// any of it may have reached the peer.
-func (o *Outbox) Withdraw(ctx context.Context, tx bun.IDB, orderKey string) (attempted bool, err error) {
+// Withdraw removes what is still waiting for a peer under an order key and reports
+// whether any of it may have reached the peer.
+func (o *Outbox) Withdraw(ctx context.Context, tx bun.IDB, peer ocm.Host, orderKey string) (attempted bool, err error) {
 	var rows []Row
-	err = tx.NewSelect().Model(&rows).Column("id", "attempts").Where("order_key = ?", orderKey).Scan(ctx)
+	err = tx.NewSelect().Model(&rows).Column("id", "attempts").Where("order_key = ? AND peer_host = ?", orderKey, string(peer)).Scan(ctx)
 	if err != nil || len(rows) == 0 {
 		return false, err
 	}
 	for _, r := range rows {
 		attempted = attempted || r.Attempts > 0
 	}
-	_, err = tx.NewDelete().Model((*Row)(nil)).Where("order_key = ?", orderKey).Exec(ctx)
-	return attempted || o.UnderWay(orderKey), err
+	_, err = tx.NewDelete().Model((*Row)(nil)).Where("order_key = ? AND peer_host = ?", orderKey, string(peer)).Exec(ctx)
+	return attempted || o.UnderWay(peer, orderKey), err
 }
 
-// UnderWay reports whether a message of an order key is being delivered.
-func (o *Outbox) UnderWay(key string) bool {
+// UnderWay reports whether a message to a peer of an order key is being delivered.
+func (o *Outbox) UnderWay(peer ocm.Host, key string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.flying[key]
+	return o.flying[line{string(peer), key}]
 }
 
 // List returns the messages that wait or are dead, oldest first, without their
@@ -283,15 +293,16 @@ func (o *Outbox) launch(ctx context.Context, flights *sync.WaitGroup) (time.Dura
 	return pause, nil
 }
 
-// due selects the first waiting message of every order key, a few per peer so
-// that one peer's backlog does not hide the others'. A dead message holds back
-// those behind it.
+// due selects the first waiting message of every peer's order keys, a few per peer
+// so that one peer's backlog does not hide the others'. A dead message holds back
+// those behind it, unless its kind may be passed.
 func (o *Outbox) due(ctx context.Context, now time.Time) ([]Row, error) {
 	heads := o.db.Read.NewSelect().Model((*Row)(nil)).
 		ColumnExpr("?TableAlias.id").
 		ColumnExpr("ROW_NUMBER() OVER (PARTITION BY peer_host ORDER BY next_at, id) AS place").
 		Where("state = ?", Pending).Where("next_at <= ?", now.UnixMilli()).
-		Where("NOT EXISTS (SELECT 1 FROM outbox AS earlier WHERE earlier.order_key = ?TableAlias.order_key AND earlier.id < ?TableAlias.id)")
+		Where("NOT EXISTS (SELECT 1 FROM outbox AS earlier WHERE earlier.order_key = ?TableAlias.order_key AND earlier.peer_host = ?TableAlias.peer_host"+
+			" AND earlier.id < ?TableAlias.id AND (earlier.state = ? OR earlier.kind NOT IN (?)))", Pending, bun.List(o.passable))
 	var rows []Row
 	err := o.db.Read.NewSelect().Model(&rows).
 		Where("id IN (SELECT id FROM (?) AS heads WHERE place <= ?)", heads, 2*o.conf.PerPeer).
@@ -299,13 +310,15 @@ func (o *Outbox) due(ctx context.Context, now time.Time) ([]Row, error) {
 	return rows, err
 }
 
+func (r Row) line() line { return line{r.PeerHost, r.OrderKey} }
+
 func (o *Outbox) takeOff(r Row) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.flying[r.OrderKey] || len(o.flying) >= o.conf.Workers || o.perPeer[r.PeerHost] >= o.conf.PerPeer {
+	if o.flying[r.line()] || len(o.flying) >= o.conf.Workers || o.perPeer[r.PeerHost] >= o.conf.PerPeer {
 		return false
 	}
-	o.flying[r.OrderKey] = true
+	o.flying[r.line()] = true
 	o.perPeer[r.PeerHost]++
 	return true
 }
@@ -313,7 +326,7 @@ func (o *Outbox) takeOff(r Row) bool {
 func (o *Outbox) land(r Row) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.flying, r.OrderKey)
+	delete(o.flying, r.line())
 	if o.perPeer[r.PeerHost]--; o.perPeer[r.PeerHost] == 0 {
 		delete(o.perPeer, r.PeerHost)
 	}
@@ -343,6 +356,11 @@ func (o *Outbox) attempt(ctx context.Context, r Row) error {
 			}
 			if n, _ := res.RowsAffected(); n == 0 {
 				return nil // withdrawn while it was under way
+			}
+			// What it passed would say what no longer holds, should someone resend it.
+			_, err = tx.NewDelete().Model((*Row)(nil)).Where("order_key = ? AND peer_host = ? AND id < ?", r.OrderKey, r.PeerHost, r.ID).Exec(ctx)
+			if err != nil {
+				return err
 			}
 			return courier.Delivered(ctx, tx, m, receipt)
 		})

@@ -242,6 +242,54 @@ func TestAPermanentFailureIsDeadAtOnceHoldsBackTheNextAndCanBeResent(t *testing.
 	}
 }
 
+func TestAPeersTroubleHoldsBackNoOtherPeersMessagesOfTheSameKey(t *testing.T) {
+	b := newBench(t, Config{FirstRetry: time.Hour})
+	b.Register("test", courierOf{b})
+	b.answer = func(p string) error {
+		if p == "to the one that is down" {
+			return errors.New("down")
+		}
+		return nil
+	}
+	b.enqueue("down", "7", "to the one that is down")
+	b.enqueue("up", "7", "to the other")
+	b.run()
+	b.until("the other has its message", func() bool { return slices.Contains(b.delivered, "receipt of to the other") })
+	err := b.db.Tx(t.Context(), func(ctx context.Context, tx bun.Tx) error {
+		_, err := b.Withdraw(ctx, tx, "up", "7")
+		return err
+	})
+	if err != nil || len(b.rows()) != 1 {
+		t.Errorf("withdrawn with another peer's: %v, %+v", err, b.rows())
+	}
+}
+
+func TestADeadMessageThatMayBePassedIsObsoleteOnceItIs(t *testing.T) {
+	b := newBench(t, quick)
+	b.Register("test", courierOf{b})
+	b.PassDead("test")
+	b.answer = func(p string) error {
+		if p == "first" {
+			return &Failure{Permanent: true, Err: errors.New("refused")}
+		}
+		return nil
+	}
+	b.enqueue("a", "key", "first")
+	b.enqueue("a", "other", "first")
+	b.enqueue("b", "key", "first")
+	b.run()
+	b.untilRows("the first of all are dead", func(rows []Row) bool {
+		return !slices.ContainsFunc(rows, func(r Row) bool { return r.State != Dead })
+	})
+	b.enqueue("a", "key", "second")
+	b.untilRows("the second is delivered, and the first gone", func(rows []Row) bool {
+		return len(rows) == 2 && !slices.ContainsFunc(rows, func(r Row) bool { return r.PeerHost == "a" && r.OrderKey == "key" })
+	})
+	if !slices.Equal(b.delivered, []string{"receipt of second"}) {
+		t.Errorf("delivered %v", b.delivered)
+	}
+}
+
 func TestAMessageIsGivenUpAtItsAge(t *testing.T) {
 	b := newBench(t, Config{FirstRetry: time.Millisecond, MaxRetry: time.Millisecond, GiveUpAfter: time.Hour})
 	b.answer = func(string) error { return errors.New("down") }
@@ -298,7 +346,7 @@ func TestWithdrawTellsWhetherThePeerMayKnow(t *testing.T) {
 	withdraw := func(key string) (attempted bool) {
 		t.Helper()
 		err := b.db.Tx(t.Context(), func(ctx context.Context, tx bun.Tx) (err error) {
-			attempted, err = b.Withdraw(ctx, tx, key)
+			attempted, err = b.Withdraw(ctx, tx, "a", key)
 			return err
 		})
 		if err != nil {

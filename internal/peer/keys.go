@@ -78,6 +78,39 @@ func (p *Peers) published(ctx context.Context, host ocm.Host, kid string) (https
 	return key, found
 }
 
+// Renewed gives the key that host publishes by now as used.KID, if it is another
+// than the one used: servers make a key anew under the name of the old one. It
+// counts among the fetches for unknown kids, at most one a minute.
+func (p *Peers) Renewed(ctx context.Context, host ocm.Host, used httpsig.Key) (httpsig.Key, bool, error) {
+	d, err := p.Discover(ctx, host)
+	if err != nil || d.JWKSURI == "" {
+		return httpsig.Key{}, false, nil
+	}
+	rec := p.record(ctx, host)
+	now := p.opt.Now()
+	rec.mu.Lock()
+	ask := now.Sub(rec.unknownAt) >= unknownKidWait
+	if ask {
+		rec.unknownAt = now
+	}
+	rec.mu.Unlock()
+	if !ask {
+		return httpsig.Key{}, false, nil
+	}
+	if _, err := p.alone(ctx, "keys "+string(host), func(ctx context.Context) (any, error) {
+		return nil, p.fetchKeys(ctx, host, d.JWKSURI, rec)
+	}); err != nil {
+		return httpsig.Key{}, false, nil
+	}
+	rec.mu.Lock()
+	key, err := rec.keys.Find(used.KID)
+	rec.mu.Unlock()
+	if err != nil || key.Thumbprint() == used.Thumbprint() {
+		return httpsig.Key{}, false, nil
+	}
+	return key, true, p.approved(ctx, host, key)
+}
+
 func (p *Peers) fetchKeys(ctx context.Context, host ocm.Host, uri string, rec *record) error {
 	raw, err := p.opt.Client.FetchKeys(ctx, uri)
 	var keys httpsig.KeySet

@@ -25,7 +25,7 @@ const (
 	keysFresh      = 5 * time.Minute
 	stale          = 24 * time.Hour // how long old knowledge serves while the peer is down
 	failureKept    = 15 * time.Second
-	unknownKidWait = time.Minute // between fetches for keys that a set does not hold
+	unknownKidWait = time.Minute // between fetches for keys that a set does not hold, or no longer
 	lookupBudget   = 5 * time.Second
 )
 
@@ -66,7 +66,7 @@ type record struct {
 	keysAt      time.Time // zero: none
 	keysFailure error
 	keysTriedAt time.Time // of the last attempt to fetch them
-	unknownAt   time.Time // of the last attempt for the sake of an unknown kid
+	unknownAt   time.Time // of the last attempt for the sake of an unknown kid, or of a key that did not fit
 }
 
 // New makes Peers; the caller gives Peers.HTTP to opt.Client before its first

@@ -10,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/contact"
 	"github.com/weft-mesh/weft/ocm"
 )
@@ -326,20 +327,24 @@ func (s *Server) importContacts(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	var cards []contact.Card
-	if strings.HasPrefix(r.Header.Get("Content-Type"), typeVCard) || bytes.HasPrefix(bytes.TrimSpace(bytes.ToUpper(body[:min(len(body), 64)])), []byte("BEGIN:VCARD")) {
-		cards, err = contact.ReadVCard(body)
-	} else {
-		cards, err = contact.ReadJSContact(body)
-	}
-	if err != nil {
-		s.refuse(w, r, err)
-		return
-	}
-	done, err := s.Contacts.Import(r.Context(), *requestOf(r).user, cards, r.URL.Query().Get("keepTrust") == "true")
+	done, err := s.importCards(r.Context(), *requestOf(r).user, body, r.Header.Get("Content-Type"), r.URL.Query().Get("keepTrust") == "true")
 	if err != nil {
 		s.refuse(w, r, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"added": done.Added, "updated": done.Updated, "skipped": done.Skipped})
+}
+
+// importCards enters what a file of JSContact or vCards holds; the kind may be
+// left to what it looks like.
+func (s *Server) importCards(ctx context.Context, user account.User, body []byte, kind string, keepTrust bool) (*contact.Imported, error) {
+	read := contact.ReadJSContact
+	if strings.HasPrefix(kind, typeVCard) || bytes.HasPrefix(bytes.TrimSpace(bytes.ToUpper(body[:min(len(body), 64)])), []byte("BEGIN:VCARD")) {
+		read = contact.ReadVCard
+	}
+	cards, err := read(body)
+	if err != nil {
+		return nil, err
+	}
+	return s.Contacts.Import(ctx, user, cards, keepTrust)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/weft-mesh/weft/internal/contact"
 	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/peer"
+	"github.com/weft-mesh/weft/internal/sharing"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
 )
@@ -215,6 +216,41 @@ func (s *Server) Explain(ctx context.Context, request string) (*DecisionView, er
 	return v, nil
 }
 
+// ComparisonView is how the shares between this server and another look from
+// both sides.
+type ComparisonView struct {
+	Host     string           `json:"host"`
+	Stopped  string           `json:"stopped,omitempty" doc:"why the rest was not asked about"`
+	Counts   map[string]int64 `json:"counts" doc:"by what was found: of shares, those that agree too; of messages, given-up and waiting"`
+	Findings []FindingView    `json:"findings" doc:"what differs or is unclear; without a proposal, the first 200"`
+}
+
+// FindingView is a share or message on which two servers differ, or may.
+type FindingView struct {
+	Direction   string   `json:"direction,omitempty" enum:"sent,received,"`
+	Share       string   `json:"share,omitempty"`
+	ProviderID  string   `json:"providerId,omitempty"`
+	Name        string   `json:"name" doc:"of a message about no share, its kind"`
+	Person      string   `json:"person,omitempty" doc:"the address at the other server"`
+	State       string   `json:"state,omitempty" doc:"what we believe"`
+	Permissions []string `json:"permissions,omitempty"`
+	Code        string   `json:"code" enum:"unknown,back,rights,unclear,unsent,given-up"`
+	Answer      string   `json:"answer" doc:"what the other server says"`
+	Proposal    string   `json:"proposal,omitempty" enum:"resend,quarantine,restore,"`
+	Why         string   `json:"why"`
+	Message     string   `json:"message,omitempty" doc:"in the outbox, to be resent"`
+	Done        bool     `json:"done" doc:"the proposal was carried out"`
+}
+
+// ShowComparison makes the operator's view of a comparison.
+func ShowComparison(c *sharing.Comparison) ComparisonView {
+	v := ComparisonView{string(c.Host), c.Stopped, c.Counts, []FindingView{}}
+	for _, f := range c.Findings {
+		v.Findings = append(v.Findings, FindingView(f))
+	}
+	return v
+}
+
 // admin registers a call that only administrators may make.
 func admin[I, O any](api huma.API, op huma.Operation, call func(ctx context.Context, in *I) (O, error)) {
 	op.Summary += " (administrators)"
@@ -268,6 +304,27 @@ func (s *Server) apiPeers(api huma.API) {
 			return nil, err
 		}
 		return one(ctx, in.Host)
+	})
+	reconcile := operation("POST", "/peers/{host}/reconcile", "reconcile", "Compare the shares with a server from both sides, and with apply repair them")
+	admin(api, reconcile, func(ctx context.Context, in *struct {
+		Host string `path:"host" maxLength:"300"`
+		Body struct {
+			Apply bool `json:"apply,omitempty" doc:"carry out the proposals; none deletes anything"`
+		}
+	}) (*ComparisonView, error) {
+		h, err := ocm.ReadHost(in.Host)
+		if err != nil {
+			return nil, err
+		}
+		c, err := s.Sharing.Compare(ctx, h)
+		if err != nil {
+			return nil, err
+		}
+		if in.Body.Apply {
+			_, err = s.Sharing.Repair(ctx, h, c.Findings)
+		}
+		v := ShowComparison(c)
+		return &v, err
 	})
 	admin(api, operation("PUT", "/peers/{host}/keys", "decideKey", "Trust or reject a key of a server"), func(ctx context.Context, in *struct {
 		Host string `path:"host" maxLength:"300"`

@@ -48,7 +48,7 @@ type receivedShare struct {
 	ShareType        string   `json:"shareType" enum:"user,group"`
 	ResourceType     string   `json:"resourceType" enum:"file,folder"`
 	Permissions      []string `json:"permissions"`
-	State            string   `json:"state" enum:"pending,quarantined,accepted,declined,left,ended" doc:"quarantined: pending, apart from the others"`
+	State            string   `json:"state" enum:"pending,quarantined,accepted,declined,left,ended" doc:"quarantined: apart from the others; accepted and not to be opened, if it has a path, else pending"`
 	Reason           string   `json:"reason,omitempty" doc:"why it ended, or is in quarantine"`
 	Path             string   `json:"path,omitempty" doc:"where it stands among the files, once accepted"`
 	ExpiresAt        string   `json:"expiresAt,omitempty" format:"date-time"`
@@ -71,7 +71,7 @@ func showReceived(r sharing.Received, now time.Time) receivedShare {
 		}
 		return out
 	}
-	if r.MemberState == sharing.MemberPending && r.Quarantine != "" {
+	if r.MemberState == sharing.MemberPending && r.Quarantine != "" || r.MemberState == sharing.MemberAccepted && r.Orphaned() {
 		out.State, out.Reason = "quarantined", r.Quarantine
 	}
 	if r.MemberState == sharing.MemberAccepted {

@@ -95,7 +95,7 @@ func message[T any](s *Server, w http.ResponseWriter, r *http.Request, read func
 		var info httpsig.Info
 		from.Host = sender(msg)
 		from.Verdict, info, err = s.verify(r, body, from.Host)
-		from.Signed = info.Signed
+		from.Signed, from.Said, from.Signature = info.Signed, info.Created, info.Value
 	}
 	if err != nil {
 		s.refusePeer(w, r, err)
@@ -249,6 +249,14 @@ func (s *Server) admit(ctx context.Context, claimed ocm.Host) (peer.Verdict, err
 	return v, nil
 }
 
+// hasLegacyKey reports whether the Signature header of a host can be by
+// draft-cavage. One by a host that says nowhere that it signs, nor by which key,
+// is of a scheme of its own: the message counts as unsigned.
+func (s *Server) hasLegacyKey(ctx context.Context, claimed ocm.Host) bool {
+	d, err := s.Peers.Discover(ctx, claimed)
+	return err != nil || d.HasCapability(ocm.CapHTTPSig) || d.PublicKey != nil
+}
+
 // verifyLegacy verifies a signature by draft-cavage of a host that publishes a
 // key for that and has no other.
 func (s *Server) verifyLegacy(r *http.Request, body []byte, claimed ocm.Host) (httpsig.Info, error) {
@@ -269,14 +277,16 @@ func (s *Server) verifyLegacy(r *http.Request, body []byte, claimed ocm.Host) (h
 }
 
 func (s *Server) verifySignature(r *http.Request, body []byte, claimed ocm.Host, v peer.Verdict) (info httpsig.Info, err error) {
-	if httpsig.HasLegacy(r) {
+	if httpsig.HasLegacy(r) && s.hasLegacyKey(r.Context(), claimed) {
 		if info, err = s.verifyLegacy(r, body, claimed); err != nil {
 			return info, err
 		}
 		return info, s.from(r, claimed, info)
 	}
+	var used httpsig.Key
 	info, err = s.verifier.Verify(r.Context(), r, s.target(r), body, func(ctx context.Context, kid string) (httpsig.Key, error) {
 		key, err := s.Peers.Keys(ctx, claimed, kid)
+		used = key
 		if e, ok := errors.AsType[*ocm.Error](err); ok && e.Code == ocm.CodeKeyUnknown {
 			if signer := keyHost(kid); signer != "" && signer != claimed {
 				return key, ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch,
@@ -285,6 +295,10 @@ func (s *Server) verifySignature(r *http.Request, body []byte, claimed ocm.Host,
 		}
 		return key, err
 	})
+	if e, ok := errors.AsType[*ocm.Error](err); ok && e.Code == ocm.CodeSignatureInvalid && used.KID != "" {
+		// The peer may have made its key anew since we fetched it.
+		info, err = s.verifyRenewed(r, body, claimed, used, info, err)
+	}
 	if err != nil {
 		return info, err
 	}
@@ -294,6 +308,18 @@ func (s *Server) verifySignature(r *http.Request, body []byte, claimed ocm.Host,
 		}
 	}
 	return info, s.from(r, claimed, info)
+}
+
+// verifyRenewed verifies a signature that did not fit the key used with the one
+// that the peer publishes by now under the same name. Where there is none, what
+// was found before stands.
+func (s *Server) verifyRenewed(r *http.Request, body []byte, claimed ocm.Host, used httpsig.Key, info httpsig.Info, found error) (httpsig.Info, error) {
+	key, ok, err := s.Peers.Renewed(r.Context(), claimed, used)
+	if !ok {
+		return info, found
+	}
+	explain.Note(r.Context(), "key", "%s has a new key under the name %s", claimed, used.KID)
+	return s.verifier.Verify(r.Context(), r, s.target(r), body, func(context.Context, string) (httpsig.Key, error) { return key, err })
 }
 
 // from notes who a request is from, and bounds how often they ask.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -636,5 +637,72 @@ func TestTheOpenAPIDocumentIsServed(t *testing.T) {
 		if a := weftest.Send(t, r); a.Status != 200 {
 			t.Errorf("%s: %d", path, a.Status)
 		}
+	}
+}
+
+// Servers make their key anew under the old name when they are set up again. The
+// first message signed with it is taken, though the old key is still fresh here.
+func TestAKeyMadeAnewUnderItsOldNameIsLearntAtOnce(t *testing.T) {
+	alice := weftest.Start(t).Person("alice")
+	p := weftest.NewPeer(t)
+	var fetched atomic.Int32
+	p.Handle("GET /jwks", func(w http.ResponseWriter, _ *http.Request) {
+		fetched.Add(1)
+		fmt.Fprintf(w, `{"keys":[%s]}`, p.Signer.JWK())
+	})
+	send := func(id string) weftest.Answer {
+		return p.Post(alice.Site, "/ocm/shares", jsonType, p.ShareFor(alice, map[string]any{"providerId": id}))
+	}
+	want(t, "the first key", send("1"), 201)
+	p.Rekey()
+	a := send("2")
+	want(t, "the new key", a, 201)
+	says(t, "the explanation", explained(t, alice.Site, a), "has a new key under the name "+p.Signer.KID)
+	if fetched.Load() != 2 {
+		t.Errorf("the keys were fetched %d times", fetched.Load())
+	}
+
+	// Signatures that are wrong do not make us fetch more than once a minute.
+	published := p.Signer
+	p.Rekey()
+	forging := p.Signer
+	p.Signer = published
+	p.Handle("GET /jwks", func(w http.ResponseWriter, _ *http.Request) {
+		fetched.Add(1)
+		fmt.Fprintf(w, `{"keys":[%s]}`, published.JWK())
+	})
+	forge := func(id string) weftest.Answer {
+		p.Signer = forging
+		defer func() { p.Signer = published }()
+		return send(id)
+	}
+	for i := range 5 {
+		if a := forge(fmt.Sprint("forged", i)); a.Code() != "SIGNATURE_INVALID" {
+			t.Errorf("forged: %d %s", a.Status, a.Body)
+		}
+	}
+	alice.Advance(2 * time.Minute)
+	for i := range 5 {
+		if a := forge(fmt.Sprint("late", i)); a.Code() != "SIGNATURE_INVALID" {
+			t.Errorf("forged later: %d %s", a.Status, a.Body)
+		}
+	}
+	if fetched.Load() != 3 {
+		t.Errorf("the keys were fetched %d times", fetched.Load())
+	}
+	want(t, "the key that is published", send("3"), 201)
+}
+
+// Where the operator approves keys, one made anew under an old name waits too.
+func TestAKeyMadeAnewWaitsForApproval(t *testing.T) {
+	alice := weftest.Start(t, func(c *config.Config) { c.Federation.ApproveKeys = true }).Person("alice")
+	p := weftest.NewPeer(t)
+	send := func(id string) weftest.Answer {
+		return p.Post(alice.Site, "/ocm/shares", jsonType, p.ShareFor(alice, map[string]any{"providerId": id}))
+	}
+	want(t, "the first key", send("1"), 201)
+	p.Rekey()
+	if a := send("2"); a.Status != 503 || a.Code() != "KEY_NOT_APPROVED" {
+		t.Errorf("the new key: %d %s", a.Status, a.Body)
 	}
 }

@@ -217,6 +217,7 @@ func TestSharesThatMakeNoSenseAreRefusedWithTheReason(t *testing.T) {
 	alice.Put("A/a.txt", "a")
 	alice.Share("A", bob.Address)
 	bob.Accept("A")
+	weftest.Until(t, "the acceptance has left", func() bool { return bob.Rows()["outbox"] == 0 })
 	for _, c := range []struct {
 		name string
 		who  *weftest.Person

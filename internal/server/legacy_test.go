@@ -97,3 +97,31 @@ func TestNobodyStopsToSignUnseen(t *testing.T) {
 		t.Errorf("with a key, unsigned: %d %s", a.Status, a.Body)
 	}
 }
+
+// A server that says nowhere that it signs, and sends a Signature header of a
+// scheme of its own: that proves nothing, and its messages count as unsigned.
+func TestSignatureHeadersOfOtherSchemesCountAsNone(t *testing.T) {
+	alice := weftest.Start(t).Person("alice")
+	p := weftest.NewPeer(t)
+	p.Document.Capabilities, p.Document.JWKSURI = nil, ""
+	own := func(r *http.Request) {
+		r.Header.Del("Signature-Input")
+		r.Header.Set("Signature", `keyId="`+string(p.Host)+`",algorithm="rsa-sha256",headers="request-target,host,digest",signature="c2lnbmVk"`)
+	}
+	send := func(id string, change ...func(*http.Request)) weftest.Answer {
+		return p.Post(alice.Site, "/ocm/shares", "application/json", p.ShareFor(alice, map[string]any{"providerId": id}), change...)
+	}
+	want(t, "a signature of its own", send("1", own), 201)
+	if _, err := alice.Server.Policy.Set(t.Context(), peer.Rule{Pattern: string(p.Host), MustSign: peer.Yes}); err != nil {
+		t.Fatal(err)
+	}
+	if a := send("2", own); a.Status != 401 || a.Code() != "SIGNATURE_REQUIRED" {
+		t.Errorf("where signatures are demanded: %d %s", a.Status, a.Body)
+	}
+
+	// From one that signs it is no signature.
+	q := weftest.NewPeer(t)
+	if a := q.Post(alice.Site, "/ocm/shares", "application/json", q.ShareFor(alice, nil), own); a.Status < 400 {
+		t.Errorf("from a server that signs: %d", a.Status)
+	}
+}

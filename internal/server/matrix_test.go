@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/weftest"
 	"github.com/weft-mesh/weft/ocm"
 	"github.com/weft-mesh/weft/ocm/client"
@@ -95,6 +96,8 @@ func (f *flows) run() {
 	f.receiveShare(false)
 	f.receiveShare(true)
 	f.receiveDeclined()
+	f.leave()
+	f.uninvited()
 	if why := f.sim.Refusals(); why != "" && f.t.Failed() {
 		f.t.Logf("%s refused: %s", f.d.Name, why)
 	}
@@ -387,4 +390,56 @@ func (f *flows) receiveDeclined() {
 	}
 	weftest.Until(f.t, f.d.Name+" learns that we decline: "+f.sim.Refusals(), func() bool { return f.sim.State(share) == "declined" })
 	f.receives("decline", passes)
+}
+
+// leave gives an accepted share back. A server that knows no way back from
+// accepted is told all the same, and nothing waits for it.
+func (f *flows) leave() {
+	if f.d.NoWebDAV {
+		f.receives("leave", nothing)
+		return
+	}
+	share, a := f.sim.Share(f.alice, false)
+	if a.Status != 201 {
+		f.t.Errorf("we receive a file to leave: %d %s", a.Status, a.Body)
+		return
+	}
+	// The one that was declined has the same name.
+	var id string
+	for _, r := range f.alice.Shares().Received {
+		if r.State == "pending" {
+			id = r.ID
+		}
+	}
+	f.alice.API("POST", "/received/"+id+"/accept", nil, nil)
+	hears := slices.Contains(f.d.Hears, "SHARE_DECLINED")
+	if hears {
+		weftest.Until(f.t, f.d.Name+" learns that we accept", func() bool { return f.sim.State(share) == "accepted" })
+	}
+	f.alice.API("POST", "/received/"+id+"/leave", nil, nil)
+	if hears && !f.d.Settled {
+		weftest.Until(f.t, f.d.Name+" learns that we leave: "+f.sim.Refusals(), func() bool { return f.sim.State(share) == "declined" })
+	}
+	weftest.Until(f.t, "nothing about "+f.d.Name+" waits", func() bool {
+		queue, err := f.alice.Server.Outbox.List(f.t.Context())
+		return err == nil && !slices.ContainsFunc(queue, func(m delivery.Row) bool { return m.Kind == "notification" })
+	})
+	f.receives("leave", passes)
+}
+
+// uninvited shares with someone whose server demands an invite first: the person
+// is told so, whatever the words of the refusal.
+func (f *flows) uninvited() {
+	d, err := f.alice.Server.Peers.Discover(f.t.Context(), f.sim.Host)
+	if err != nil || !d.HasCriterion(ocm.CriterionInvite) {
+		return
+	}
+	carol := f.alice.Site.Person("carol")
+	carol.Put("uninvited.txt", "x")
+	sent := carol.Share("uninvited.txt", f.sim.Address(), "read")
+	weftest.Until(f.t, "a share without an invite is refused by "+f.d.Name, func() bool { return carol.SentState(sent.ID) == "failed" })
+	if why := carol.Shares().Sent[0].Reason; !strings.Contains(why, "takes shares only after an invite") {
+		f.t.Errorf("a share without an invite: %q", why)
+	}
+	f.sends("uninvited", refuses)
 }

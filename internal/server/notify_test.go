@@ -58,14 +58,14 @@ func heard(p *weftest.Peer) func(kind string) []ocm.Notification {
 }
 
 // orders yields every order of some messages.
-func orders(of []ocm.Notification) (out [][]ocm.Notification) {
+func orders[T any](of []T) (out [][]T) {
 	if len(of) < 2 {
-		return [][]ocm.Notification{of}
+		return [][]T{of}
 	}
 	for i := range of {
 		rest := append(slices.Clone(of[:i]), of[i+1:]...)
 		for _, o := range orders(rest) {
-			out = append(out, append([]ocm.Notification{of[i]}, o...))
+			out = append(out, append([]T{of[i]}, o...))
 		}
 	}
 	return out
@@ -122,6 +122,8 @@ func TestNotificationsEndTheSameInAnyOrder(t *testing.T) {
 		want(t, "the share again", peer.Post(alice.Site, "/ocm/shares", jsonType, peer.ShareFor(alice, map[string]any{"providerId": id, "name": name})), 201)
 		alice.Inbox(name, "ended")
 	}
+
+	inTheOrderOfTheirSignatures(t, alice)
 
 	// What comes for a share that has expired, swept or not, changes nothing.
 	expiry := alice.Now().Add(time.Hour)

@@ -111,7 +111,7 @@ type inboxPage struct {
 	Shares    []receivedView
 	Apart     []receivedView // in quarantine
 	Total     int64
-	Pager     map[string]any
+	Pager     pager
 	Complete  []string // paths, for a request that does not say which
 }
 
@@ -142,15 +142,15 @@ func (s *Server) inboxOf(r *http.Request) (*inboxPage, error) {
 	}
 	page.Here = inboxLink(page.View, page.Text)
 	n := pageNumber(r)
-	shares, total, err := s.Sharing.InboxPart(ctx, user.ID, page.View, page.Text, int64(n-1)*perPage, perPage)
+	shares, total, err := s.Sharing.InboxPart(ctx, user.ID, page.View, page.Text, int64(n-1)*perList, perList)
 	if err != nil {
 		return nil, err
 	}
-	page.Total, page.Pager = total, pager(n, total, withPage(page.Here))
+	page.Total, page.Pager = total, pagerOf(n, total, withPage(page.Here))
 	if page.Shares, err = s.showReceivedShares(ctx, user.ID, shares); err != nil || page.View != sharing.InboxWaiting {
 		return page, err
 	}
-	apart, _, err := s.Sharing.InboxPart(ctx, user.ID, sharing.InboxApart, "", 0, perPage)
+	apart, _, err := s.Sharing.InboxPart(ctx, user.ID, sharing.InboxApart, "", 0, perList)
 	if err != nil {
 		return nil, err
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/weft-mesh/weft/ocm"
 )
 
-// perPage is how many entries a list shows at once.
-const perPage = 50
+// perList is how many shares a page of a list shows.
+const perList = 50
 
 // rightsOf names the rights of a share in the catalogue.
 func rightsOf(r tree.Rights) string {
@@ -512,7 +512,7 @@ type sharesPage struct {
 	ByLink   string // the same in the other order
 	Parts    []sentPart
 	Total    int64
-	Pager    map[string]any
+	Pager    pager
 	Here     string
 }
 
@@ -529,11 +529,10 @@ type sentPart struct {
 	Shares         []sentView
 }
 
-// pager is what the part of that name takes; link ends where the page's number
+// pagerOf tells which page of a list this is; link ends where the page's number
 // belongs.
-func pager(page int, total int64, link string) map[string]any {
-	pages := int((total + perPage - 1) / perPage)
-	return map[string]any{"Page": page, "Pages": pages, "Prev": page - 1, "Next": page + 1, "URL": link}
+func pagerOf(page int, total int64, link string) pager {
+	return pager{page, int((total + perList - 1) / perList), page - 1, page + 1, link}
 }
 
 // pageNumber reads which page of a list is asked for.
@@ -593,7 +592,7 @@ func (s *Server) sharesList(w http.ResponseWriter, r *http.Request) {
 	page.ByLink = sharesLink(page.Choice, other, page.Text)
 	n := pageNumber(r)
 	shares, total, err := s.Sharing.SentPage(r.Context(), user.ID, sharing.SentQuery{
-		States: states, Text: page.Text, ByPerson: page.By == "person", Offset: int64(n-1) * perPage, Limit: perPage,
+		States: states, Text: page.Text, ByPerson: page.By == "person", Offset: int64(n-1) * perList, Limit: perList,
 	})
 	if err != nil {
 		s.problemPage(w, r, err)
@@ -618,7 +617,7 @@ func (s *Server) sharesList(w http.ResponseWriter, r *http.Request) {
 			part.First.Who = v.Who
 		}
 	}
-	page.Total, page.Pager = total, pager(n, total, withPage(sharesLink(page.Choice, page.By, page.Text)))
+	page.Total, page.Pager = total, pagerOf(n, total, withPage(sharesLink(page.Choice, page.By, page.Text)))
 	s.show(w, r, http.StatusOK, "shares", page)
 }
 

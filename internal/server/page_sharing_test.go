@@ -474,6 +474,14 @@ func TestAReshareEndsWithTheShareItIsAskedBy(t *testing.T) {
 		}
 	}
 	alice.API("PATCH", "/shares/"+child.ID, map[string]any{"expiresAt": end.Add(-time.Hour).Format(time.RFC3339)}, nil)
+	// An earlier end takes along what was made in its right; a later one does not.
+	for _, at := range []time.Time{end.Add(-24 * time.Hour), end} {
+		alice.API("PATCH", "/shares/"+parent.ID, map[string]any{"expiresAt": at.Format(time.RFC3339)}, nil)
+		o, err := alice.Server.Sharing.SentOne(t.Context(), alice.User.ID, child.ID)
+		if want := end.Add(-24 * time.Hour).Truncate(time.Second).UnixMilli(); err != nil || o.ExpiresAt != want {
+			t.Errorf("%v: %d, want %d: %v", at, o.ExpiresAt, want, err)
+		}
+	}
 }
 
 func TestPagesOfSharesInOtherLanguages(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/contact"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/web"
@@ -156,6 +157,7 @@ type acceptPage struct {
 	State, Explained      string // of an acceptance that is not complete
 	Done, Form            bool
 	Contact, Address      string
+	As, AsAddress         string // who is signed in, "" when nobody is
 }
 
 // acceptDialog is the inviteAcceptDialog of our discovery document: it shows who
@@ -169,6 +171,9 @@ func (s *Server) acceptDialog(w http.ResponseWriter, r *http.Request) {
 // invitation looks at where an invite comes from.
 func (s *Server) invitation(r *http.Request, token, provider string) (*acceptPage, int) {
 	page := &acceptPage{Token: token, Provider: provider}
+	if user, err := s.member(r); err == nil {
+		page.As, page.AsAddress = user.DisplayName, ocm.Address{Identifier: user.Name, Host: s.Self}.String()
+	}
 	fail := func(err error) (*acceptPage, int) {
 		e := asError(err)
 		note(r, e)
@@ -198,7 +203,7 @@ func (s *Server) invitation(r *http.Request, token, provider string) (*acceptPag
 // acceptInvite takes the form of acceptDialog.
 func (s *Server) acceptInvite(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
-		s.problemPage(w, r, ocm.NewError(http.StatusBadRequest, ocm.CodeInvalidPayload, "The form cannot be read.").With(err))
+		s.problemPage(w, r, errForm.With(err))
 		return
 	}
 	page, status := s.invitation(r, r.PostForm.Get("token"), r.PostForm.Get("providerDomain"))
@@ -216,7 +221,7 @@ func (s *Server) acceptFor(ctx context.Context, r *http.Request, page *acceptPag
 		page.Error = e
 		return e.Status
 	}
-	user, err := s.Accounts.Authenticate(ctx, page.User, ocm.Secret(r.PostForm.Get("password")), requestOf(r).from)
+	user, err := s.visitor(r, page.User)
 	if err != nil {
 		return fail(err)
 	}
@@ -243,6 +248,15 @@ func (s *Server) acceptFor(ctx context.Context, r *http.Request, page *acceptPag
 		page.Contact = c.Name + " (" + c.Address + ")"
 	}
 	return http.StatusOK
+}
+
+// visitor is who a form is sent by: whom it names with a password, or who is
+// signed in.
+func (s *Server) visitor(r *http.Request, name string) (account.User, error) {
+	if name == "" {
+		return s.member(r)
+	}
+	return s.Accounts.Authenticate(r.Context(), name, ocm.Secret(r.PostForm.Get("password")), requestOf(r).from)
 }
 
 // explainAcceptance says of an acceptance that is not complete which side knows

@@ -253,6 +253,136 @@ func TestRequestsAtHomeAndToServersThatTakeNone(t *testing.T) {
 	becomes(bob, r.ID, "refused")
 }
 
+// A no is to one person's question to one other, wherever else the same is asked.
+func TestANoIsToOneRequest(t *testing.T) {
+	north, south := weftest.Start(t), weftest.Start(t)
+	alice, dave := north.Person("alice"), north.Person("dave")
+	bob, carol := south.Person("bob"), south.Person("carol")
+	for _, owner := range []*weftest.Person{alice, dave} {
+		owner.Befriend(bob)
+		owner.Befriend(carol)
+	}
+	var ids [4]string
+	for i, c := range []struct{ asker, owner *weftest.Person }{{bob, alice}, {bob, dave}, {carol, alice}, {carol, dave}} {
+		ids[i] = ask(c.asker, c.owner.Address, "Reports").ID
+		becomes(c.asker, ids[i], "asked")
+	}
+	for _, q := range requests(alice).Received {
+		if q.From == bob.Address {
+			alice.API("POST", "/requests/"+q.ID+"/refuse", map[string]any{"message": "no, Bob"}, nil)
+		}
+	}
+	if got := becomes(bob, ids[0], "refused"); got.Reason != "no, Bob" {
+		t.Errorf("%+v", got)
+	}
+	becomes(bob, ids[1], "asked")
+	becomes(carol, ids[2], "asked")
+	becomes(carol, ids[3], "asked")
+}
+
+// Servers that do not say who is meant are believed where it can be one alone.
+func TestANoThatDoesNotSayToWhomIsToTheOnlyOne(t *testing.T) {
+	site := weftest.Start(t)
+	bob, carol := site.Person("bob"), site.Person("carol")
+	p := weftest.NewPeer(t)
+	heard(p)
+	owner := "marie@" + string(p.Host)
+	first, second := ask(bob, owner, "x"), ask(carol, owner, "x")
+	becomes(bob, first.ID, "asked")
+	becomes(carol, second.ID, "asked")
+	decline := func(message string, with *weftest.Person) weftest.Answer {
+		n := ocm.Notification{Type: ocm.ShareDeclined, ProviderID: "x", Message: message}
+		if with != nil {
+			n.ShareWith = ocm.Address{Identifier: with.Name, Host: site.Host}
+		}
+		return p.Post(site, "/ocm/notifications", jsonType, notice(t, p, n))
+	}
+	if a := decline("to whom?", nil); a.Status != 400 || !strings.Contains(a.Body, "notification.file.shareWith") {
+		t.Errorf("to one of two: %d %s", a.Status, a.Body)
+	}
+	becomes(bob, first.ID, "asked")
+	want(t, "to Bob", decline("not you", bob), 201)
+	want(t, "to the one that is left", decline("nor you", nil), 201)
+	want(t, "again, in other words", decline("nobody", nil), 201)
+	if a, b := becomes(bob, first.ID, "refused"), becomes(carol, second.ID, "refused"); a.Reason != "not you" || b.Reason != "nor you" {
+		t.Errorf("%+v, %+v", a, b)
+	}
+}
+
+// At home a no to a question about a share is not a word about the share.
+func TestANoAtHomeEndsNoShare(t *testing.T) {
+	site := weftest.Start(t)
+	alice, bob := site.Person("alice"), site.Person("bob")
+	alice.Put("Reef/a.txt", "a")
+	sent := alice.Share("Reef", "bob")
+	bob.Accept("Reef")
+	r := ask(bob, "alice", sent.ID, map[string]any{"permissions": []string{"read", "write"}})
+	alice.API("POST", "/requests/"+asked(alice, sent.ID).ID+"/refuse", map[string]any{"message": "no"}, nil)
+	if got := becomes(bob, r.ID, "refused"); got.Reason != "no" {
+		t.Errorf("%+v", got)
+	}
+	if state := alice.SentState(sent.ID); state != "accepted" {
+		t.Error(state)
+	}
+}
+
+// Not everything that comes from whom one asked is the answer.
+func TestAnotherShareIsNoAnswerToARequest(t *testing.T) {
+	alice, bob := two(t)
+	alice.Befriend(bob)
+	alice.Put("holiday.jpg", "sun")
+	alice.Put("b/report", "text")
+	r := ask(bob, alice.Address, "the report")
+	q := asked(alice, "the report")
+	alice.Share("holiday.jpg", bob.Address)
+	bob.Inbox("holiday.jpg", "pending")
+	becomes(bob, r.ID, "asked")
+	alice.API("POST", "/requests/"+q.ID+"/grant", map[string]any{"path": "b/report"}, nil)
+	bob.Inbox("report", "pending")
+	becomes(bob, r.ID, "granted")
+}
+
+// What someone has already is granted by giving them the rights that they lack.
+func TestGrantingWhatIsSharedAlreadyGivesTheRightsThatLack(t *testing.T) {
+	alice, bob := two(t)
+	alice.Befriend(bob)
+	ann := alice.Site.Person("ann")
+	alice.Put("Reef/a.txt", "a")
+	for _, who := range []*weftest.Person{bob, ann} {
+		sent := alice.Share("Reef", who.Address, "read", "share")
+		who.Accept("Reef")
+		for _, c := range []struct {
+			resource string
+			asked    []string
+			has      int
+		}{
+			{"Reef", []string{"read"}, 2}, // which there is
+			{alice.Origin + "/dav/files/alice/Reef", []string{"read", "write"}, 3},
+		} {
+			r := ask(who, alice.Address, c.resource, map[string]any{"permissions": c.asked})
+			other := ask(who, alice.Address, "something else")
+			q := asked(alice, c.resource)
+			if a := alice.TryAPI("POST", "/requests/"+q.ID+"/grant", map[string]any{"expiresAt": time.Now().Add(time.Hour)}); a.Code() != "SHARE_EXISTS" {
+				t.Errorf("with an end: %d %s", a.Status, a.Body)
+			}
+			var granted weftest.Sent
+			alice.API("POST", "/requests/"+q.ID+"/grant", map[string]any{}, &granted)
+			if granted.ID != sent.ID || len(granted.Permissions) != c.has {
+				t.Errorf("%+v", granted)
+			}
+			becomes(who, r.ID, "granted")
+			becomes(who, other.ID, "asked")
+			if got := who.Inbox("Reef", "accepted"); len(got.Permissions) != c.has {
+				t.Errorf("%+v", got)
+			}
+			who.API("POST", "/requests/"+other.ID+"/withdraw", nil, nil)
+			if a := alice.TryAPI("POST", "/requests/"+q.ID+"/grant", map[string]any{}); a.Status != 404 {
+				t.Errorf("granted again: %d %s", a.Status, a.Body)
+			}
+		}
+	}
+}
+
 // three are people on servers of their own, alice sharing a folder with bob.
 func three(t *testing.T, reshares string, change map[string]any) (alice, bob, carol *weftest.Person, sent weftest.Sent, in weftest.Received) {
 	t.Helper()
@@ -352,6 +482,72 @@ func TestAReshareNeedsTheRightAndTheOwnersYes(t *testing.T) {
 	// His server asks all the same.
 	if a := bob.TryAPI("POST", "/received/"+in.ID+"/reshare", map[string]any{"with": "x@y.example"}); !strings.Contains(a.Body, "without the right to pass it on") {
 		t.Error(a.Body)
+	}
+}
+
+// What the owner takes back from a recipient is taken from those whom the recipient
+// included, and from those whom they did.
+func TestAReshareLivesByTheRightItWasMadeIn(t *testing.T) {
+	alice, bob, carol, sent, in := three(t, "auto", nil)
+	dora := carol.Site.Person("dora")
+	becomes(bob, include(bob, in.ID, carol.Address, "read", "write", "share").ID, "granted")
+	becomes(carol, include(carol, carol.Accept("Reef").ID, dora.Address, "read", "write").ID, "granted")
+	dora.Accept("Reef")
+	change := func(permissions ...string) {
+		alice.API("PATCH", "/shares/"+sent.ID, map[string]any{"permissions": permissions}, nil)
+	}
+	change("read", "share")
+	for who, rights := range map[*weftest.Person][]string{carol: {"read", "share"}, dora: {"read"}} {
+		weftest.Until(t, who.Name+" has no more rights than bob", func() bool { return slices.Equal(pick(who, "Reef").Permissions, rights) })
+	}
+	change("read")
+	for _, who := range []*weftest.Person{carol, dora} {
+		who.Inbox("Reef", "ended")
+	}
+	if state := alice.SentState(sent.ID); state != "accepted" {
+		t.Error(state)
+	}
+
+	change("read", "share")
+	eve, finn := carol.Site.Person("eve"), carol.Site.Person("finn")
+	weftest.Until(t, "bob may pass it on again", func() bool { return len(pick(bob, "Reef").Permissions) == 2 })
+	becomes(bob, include(bob, in.ID, eve.Address, "read").ID, "granted")
+	eve.Accept("Reef")
+	alice.API("DELETE", "/shares/"+sent.ID, nil, nil)
+	eve.Inbox("Reef", "ended")
+
+	// Who gives a share back takes nothing from others.
+	alice.Put("Notes/a.txt", "a")
+	sent = alice.Share("Notes", bob.Address, "read", "share")
+	in = bob.Accept("Notes")
+	becomes(bob, include(bob, in.ID, finn.Address, "read").ID, "granted")
+	finn.Accept("Notes")
+	bob.API("POST", "/received/"+in.ID+"/leave", nil, nil)
+	weftest.Until(t, "bob gave it back", func() bool { return alice.SentState(sent.ID) == "declined" })
+	if got := finn.Get("Shared with me/Notes/a.txt"); got != "a" {
+		t.Error(got)
+	}
+	// All end with what they are about, each once.
+	if a := alice.DAV("DELETE", "Notes", ""); a.Status != 204 {
+		t.Fatal(a.Status)
+	}
+	finn.Inbox("Notes", "ended")
+}
+
+// The owner's own yes is not the recipient's right.
+func TestAReshareThatTheOwnerGrantedIsTheirs(t *testing.T) {
+	alice, bob, carol, sent, in := three(t, "ask", nil)
+	include(bob, in.ID, carol.Address, "read", "write")
+	alice.API("POST", "/requests/"+asked(alice, sent.ID).ID+"/grant", map[string]any{}, nil)
+	carol.Accept("Reef")
+	alice.API("PATCH", "/shares/"+sent.ID, map[string]any{"permissions": []string{"read"}}, nil)
+	alice.API("DELETE", "/shares/"+sent.ID, nil, nil)
+	bob.Inbox("Reef", "ended")
+	if got := pick(carol, "Reef"); got.State != "accepted" || len(got.Permissions) != 2 {
+		t.Errorf("%+v", got)
+	}
+	if got := carol.Get("Shared with me/Reef/a.txt"); got != "fish" {
+		t.Error(got)
 	}
 }
 

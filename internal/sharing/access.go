@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/explain"
 	"github.com/weft-mesh/weft/internal/peer"
@@ -49,7 +50,7 @@ func (s *Service) Exchange(ctx context.Context, client ocm.Host, signature strin
 		return nil, ErrInvalidClient
 	}
 	if signature != "" {
-		fresh, err := s.firstSight(ctx, signature)
+		fresh, err := s.firstSight(ctx, s.DB.Write, signature)
 		if err != nil {
 			return nil, err
 		}
@@ -80,9 +81,9 @@ func (s *Service) Exchange(ctx context.Context, client ocm.Host, signature strin
 }
 
 // firstSight records a signature and reports whether it is new.
-func (s *Service) firstSight(ctx context.Context, signature string) (bool, error) {
-	res, err := s.DB.Write.NewInsert().Table("seen_signatures").
-		Model(&map[string]any{"hash": seal.HashHex(ocm.Secret(signature)), "expires_at": s.Now().Add(10 * time.Minute).UnixMilli()}).
+func (s *Service) firstSight(ctx context.Context, db bun.IDB, signature string) (bool, error) {
+	res, err := db.NewInsert().Table("seen_signatures").
+		Model(&map[string]any{"hash": seal.HashHex(ocm.Secret(signature)), "expires_at": s.Now().Add(s.SignatureLife).UnixMilli()}).
 		On("CONFLICT DO NOTHING").Exec(ctx)
 	if err != nil {
 		return false, err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/explain"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
@@ -35,6 +36,7 @@ type ReceivedRequest struct {
 
 	ID           string `bun:",pk"`
 	OwnerID      string
+	Owner        string // OCM Address by which they were asked; "" for a reshare
 	Kind         string
 	Asker        string // OCM Address
 	PeerHost     string // its host
@@ -94,7 +96,7 @@ var errManyRequests = ocm.NewError(http.StatusTooManyRequests, ocm.CodeRateLimit
 // Request to Share).
 func (s *Service) put(ctx context.Context, from Origin, profile client.Profile, n *ocm.Notification) (*ocm.NotificationAnswer, error) {
 	if n.Type == ocm.RequestShare {
-		return &ocm.NotificationAnswer{}, s.putShare(ctx, from, n)
+		return s.putShare(ctx, from, n)
 	}
 	if err := s.proven(ctx, s.DB.Read, from, profile, n); err != nil {
 		return nil, err
@@ -102,29 +104,33 @@ func (s *Service) put(ctx context.Context, from Origin, profile client.Profile, 
 	return s.putReshare(ctx, from, profile, n)
 }
 
-func (s *Service) putShare(ctx context.Context, from Origin, n *ocm.Notification) error {
+func (s *Service) putShare(ctx context.Context, from Origin, n *ocm.Notification) (*ocm.NotificationAnswer, error) {
 	if n.ShareWith.Host != from.Host {
-		return ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "the asking person is not of the sender's host")
+		return nil, ocm.NewError(http.StatusForbidden, ocm.CodeSenderMismatch, "the asking person is not of the sender's host")
 	}
 	owner, err := s.person(ctx, n.Owner.Identifier, from.Host)
 	if e, ok := errors.AsType[*ocm.Error](err); ok && e.Code == ocm.CodeRecipientNotFound || n.Owner.Host != s.Self {
 		explain.Note(ctx, "request", "%s is nobody here", n.Owner)
-		return ErrNotPassedOn
+		return nil, ErrNotPassedOn
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	q := &ReceivedRequest{
-		OwnerID: owner.ID, Kind: AskShare, Asker: n.ShareWith.String(), PeerHost: string(from.Host), ShareWith: n.ShareWith.String(),
+		OwnerID: owner.ID, Owner: n.Owner.String(), Kind: AskShare, Asker: n.ShareWith.String(), PeerHost: string(from.Host), ShareWith: n.ShareWith.String(),
 		ShareID: n.ShareID, ResourceType: n.ResourceType, Permissions: joinPerms(n.Permissions), Message: n.Message, Proof: from.proof(),
 	}
 	if err := s.maySend(ctx, from, q); err != nil {
-		return err
+		return nil, err
 	}
 	if q.Path, err = s.locate(ctx, owner, n.ShareID); err != nil {
-		return err
+		return nil, err
 	}
-	return s.ask(ctx, q)
+	if err := s.ask(ctx, q, nil); err != nil {
+		return nil, err
+	}
+	// The share that comes of it is known by that, whatever they called it.
+	return &ocm.NotificationAnswer{ProviderID: q.NewID}, nil
 }
 
 // maySend reports whether policy and the owner let someone ask.
@@ -183,10 +189,14 @@ func (s *Service) locate(ctx context.Context, owner account.User, named string) 
 	return name, nil
 }
 
-// ask records a question, once however often it is asked.
-func (s *Service) ask(ctx context.Context, q *ReceivedRequest) error {
+// ask records a question, once however often it is asked, with what also does in
+// the same transaction.
+func (s *Service) ask(ctx context.Context, q *ReceivedRequest, also inTx) error {
 	now := s.Now()
 	return s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if err := also.do(ctx, tx); err != nil {
+			return err
+		}
 		var before ReceivedRequest
 		err := tx.NewSelect().Model(&before).
 			Where("owner_id = ? AND kind = ? AND asker = ? AND share_with = ? AND share_id = ?", q.OwnerID, q.Kind, q.Asker, q.ShareWith, q.ShareID).
@@ -221,8 +231,10 @@ func (s *Service) ask(ctx context.Context, q *ReceivedRequest) error {
 			q.NewID = store.NewID()
 		}
 		explain.Note(ctx, "request", "the owner is asked, as %s", q.ID)
-		_, err = tx.NewInsert().Model(q).Exec(ctx)
-		return err
+		if _, err := tx.NewInsert().Model(q).Exec(ctx); err != nil {
+			return err
+		}
+		return s.tellAsked(ctx, tx, q)
 	})
 }
 
@@ -265,16 +277,19 @@ func (s *Service) putReshare(ctx context.Context, from Origin, profile client.Pr
 		OwnerID: owner.ID, Kind: AskReshare, Asker: parent.ShareWith, PeerHost: parent.PeerHost, ShareWith: n.ShareWith.String(), ShareID: parent.ID,
 		Path: parent.Path, Parent: parent.ID, NewID: store.NewID(), ResourceType: parent.ResourceType, Permissions: joinPerms(permissions), Message: n.Message, Proof: from.proof(),
 	}
+	inOrder := func(ctx context.Context, tx bun.Tx) error {
+		return s.hear(ctx, tx, from, aboutReshare(parent.ID, q.ShareWith), false)
+	}
 	if s.Reshares == ReshareAsk {
-		if err := s.ask(ctx, q); err != nil || !profile.SecretProves {
-			return &ocm.NotificationAnswer{}, err
+		if err := s.ask(ctx, q, inOrder); err != nil || !profile.SecretProves {
+			return &ocm.NotificationAnswer{}, unless(err, errOvertaken)
 		}
 		// It cannot go on without an id, which the share will have.
 		return &ocm.NotificationAnswer{ProviderID: q.NewID, Token: n.SharedSecret}, nil
 	}
-	o, err := s.include(ctx, owner, parent, q, NewOutgoing{})
+	o, err := s.include(ctx, owner, parent, q, NewOutgoing{}, inOrder)
 	if err != nil {
-		return nil, err
+		return &ocm.NotificationAnswer{}, unless(err, errOvertaken) // taken back since
 	}
 	explain.Note(ctx, "request", "granted by federation.reshares, as share %s", o.ID)
 	return &ocm.NotificationAnswer{ProviderID: o.ID, Token: n.SharedSecret}, nil
@@ -282,7 +297,7 @@ func (s *Service) putReshare(ctx context.Context, from Origin, profile client.Pr
 
 // include makes the share that a request to include someone asks for. What the
 // share it is asked by demands, and its end, hold for it too.
-func (s *Service) include(ctx context.Context, owner account.User, parent *Outgoing, q *ReceivedRequest, n NewOutgoing) (*Outgoing, error) {
+func (s *Service) include(ctx context.Context, owner account.User, parent *Outgoing, q *ReceivedRequest, n NewOutgoing, also inTx) (*Outgoing, error) {
 	n.Path, n.With, n.RequireMFA = parent.Path, q.ShareWith, parent.MustMFA
 	if len(n.Permissions) == 0 {
 		n.Permissions = splitPerms(q.Permissions)
@@ -295,8 +310,12 @@ func (s *Service) include(ctx context.Context, owner account.User, parent *Outgo
 		return nil, err
 	}
 	o.ID, o.Parent, o.NeedsExchange = q.NewID, parent.ID, parent.MustExchange || parent.NeedsExchange
-	err = s.launch(ctx, owner, o)
+	o.Granted = q.ID != "" // a question to the owner
+	err = s.launch(ctx, owner, o, also)
 	if errors.Is(err, ErrDuplicate) { // asked again: the share is there
+		if err := s.DB.Tx(ctx, also.do); err != nil {
+			return nil, err
+		}
 		return get[Outgoing](ctx, s.DB.Read, "owner_id = ? AND path = ? AND share_with = ? AND share_type = ? AND state IN (?)",
 			o.OwnerID, o.Path, o.ShareWith, o.ShareType, bun.List([]string{StatePending, StateDelivered, StateAccepted}))
 	}
@@ -310,7 +329,13 @@ func (s *Service) undo(ctx context.Context, tx bun.Tx, from ocm.Host, n *ocm.Not
 		return err
 	}
 	for _, o := range children {
+		if o.State == StateEnded {
+			continue // said before
+		}
 		if err := s.end(ctx, tx, &o, "withdrawn by "+parent.ShareWith); err != nil {
+			return err
+		}
+		if err := s.tellOwner(ctx, tx, &o, notice.ReshareUndone, notice.Params{With: parent.ShareWith}); err != nil {
 			return err
 		}
 	}
@@ -354,7 +379,8 @@ func (s *Service) ReceivedRequests(ctx context.Context, ownerID string) ([]Recei
 }
 
 // Grant shares what was asked for. n may name another path, fewer rights and an
-// end; what it leaves out is as it was asked.
+// end; what it leaves out is as it was asked. A share that the asker has already
+// gets the rights that it lacks.
 func (s *Service) Grant(ctx context.Context, owner account.User, id string, n NewOutgoing) (*Outgoing, error) {
 	q, err := s.question(ctx, owner.ID, id)
 	if err != nil {
@@ -369,7 +395,7 @@ func (s *Service) Grant(ctx context.Context, owner account.User, id string, n Ne
 		if err != nil {
 			return nil, err
 		}
-		if o, err = s.include(ctx, owner, parent, q, n); err != nil {
+		if o, err = s.include(ctx, owner, parent, q, n, nil); err != nil {
 			return nil, err
 		}
 	} else {
@@ -387,11 +413,29 @@ func (s *Service) Grant(ctx context.Context, owner account.User, id string, n Ne
 			return nil, err
 		}
 		o.ID = q.NewID
-		if err := s.launch(ctx, owner, o); err != nil {
+		if err = s.launch(ctx, owner, o, nil); errors.Is(err, ErrDuplicate) && n.ExpiresAt.IsZero() {
+			o, err = s.widen(ctx, o, q)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
-	return o, s.close(ctx, s.DB.Write, q.ID, QuestionGranted)
+	return o, s.close(ctx, s.DB.Write, q, QuestionGranted)
+}
+
+// widen gives the asker what a share that is there lacks of the one that was asked
+// for, and tells them that it is the answer.
+func (s *Service) widen(ctx context.Context, asked *Outgoing, q *ReceivedRequest) (o *Outgoing, err error) {
+	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		o, err = get[Outgoing](ctx, tx, "owner_id = ? AND path = ? AND share_with = ? AND share_type = ? AND state IN (?)",
+			asked.OwnerID, asked.Path, asked.ShareWith, asked.ShareType, bun.List([]string{StatePending, StateDelivered, StateAccepted}))
+		if err != nil {
+			return err
+		}
+		return s.setRights(ctx, tx, o, (o.Rights() | asked.Rights()).Permissions(), q)
+	})
+	s.Outbox.Wake()
+	return o, err
 }
 
 // Refuse says no to a request, and why if the owner likes; silently, who asks
@@ -405,21 +449,32 @@ func (s *Service) Refuse(ctx context.Context, ownerID, id, message string, silen
 		return err
 	}
 	if silently {
-		return s.close(ctx, s.DB.Write, q.ID, QuestionIgnored)
+		return s.close(ctx, s.DB.Write, q, QuestionIgnored)
 	}
 	n := ocm.Notification{Type: ocm.ShareDeclined, ResourceType: q.ResourceType, ProviderID: q.ShareID, Message: message}
-	if q.Kind == AskReshare {
-		if n.ShareWith, err = ocm.ReadAddress(q.ShareWith); err != nil {
-			return err
-		}
+	if err := q.name(&n); err != nil {
+		return err
 	}
 	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := s.close(ctx, tx, q.ID, QuestionRefused); err != nil {
+		if err := s.close(ctx, tx, q, QuestionRefused); err != nil {
 			return err
 		}
-		return s.tell(ctx, tx, ocm.Host(q.PeerHost), n)
+		// What they call it is not to hold back, nor be held back by, a share of that name.
+		return s.tellBehind(ctx, tx, q.ID, ocm.Host(q.PeerHost), n)
 	})
 	s.Outbox.Wake()
+	return err
+}
+
+// name completes an answer with who asked whom: others may ask for the same, or others
+// be asked.
+func (q *ReceivedRequest) name(n *ocm.Notification) (err error) {
+	if n.ShareWith, err = ocm.ReadAddress(q.ShareWith); err == nil && q.Owner != "" {
+		n.Owner, err = ocm.ReadAddress(q.Owner)
+	}
+	if n.Type == ocm.ShareChangePermission {
+		n.ShareID = q.ShareID
+	}
 	return err
 }
 
@@ -435,9 +490,12 @@ func (s *Service) question(ctx context.Context, ownerID, id string) (*ReceivedRe
 	return q, err
 }
 
-func (s *Service) close(ctx context.Context, db bun.IDB, id, state string) error {
-	_, err := db.NewUpdate().Model((*ReceivedRequest)(nil)).Where("id = ?", id).Set("state = ?", state).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
-	return err
+func (s *Service) close(ctx context.Context, db bun.IDB, q *ReceivedRequest, state string) error {
+	_, err := db.NewUpdate().Model((*ReceivedRequest)(nil)).Where("id = ?", q.ID).Set("state = ?", state).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
+	if err != nil {
+		return err
+	}
+	return s.Notices.Settled(ctx, db, q.OwnerID, q.ID)
 }
 
 // sweepRequests gives up questions that nobody answers, and forgets old ones.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
@@ -228,16 +230,35 @@ func (s *Service) send(ctx context.Context, r *SentRequest, n ocm.Notification) 
 	if err != nil {
 		return err
 	}
-	r.State = stateOfAnswer(r, answer)
-	return s.turnRequest(ctx, s.DB.Write, r.ID, RequestPending, r.State, "")
+	return s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error { return s.takeAnswer(ctx, tx, r, answer) })
 }
 
-// stateOfAnswer is what the answer to a request makes of it.
-func stateOfAnswer(r *SentRequest, a *ocm.NotificationAnswer) string {
-	if r.Kind == AskReshare && a.ProviderID != "" {
-		return RequestGranted
+// takeAnswer records the answer to a request, in tx. It may tell the providerId of
+// the share that comes of it: at once for a reshare, when the owner says yes for
+// a request.
+func (s *Service) takeAnswer(ctx context.Context, tx bun.Tx, r *SentRequest, a *ocm.NotificationAnswer) error {
+	if a.Token != "" {
+		r.AnswerToken = s.Box.Seal([]byte(a.Token.Reveal()), requestContext(r.ID))
 	}
-	return RequestAsked
+	r.AnswerID, r.State = a.ProviderID, RequestAsked
+	if _, err := tx.NewUpdate().Model(r).Column("answer_id", "answer_token").WherePK().Exec(ctx); err != nil {
+		return err
+	}
+	if r.AnswerID != "" {
+		arrived := r.Kind == AskReshare
+		if !arrived { // it may have overtaken the answer
+			_, err := get[Incoming](ctx, tx, "provider_id = ? AND peer_host = ?", r.AnswerID, r.PeerHost)
+			if unless(err, ErrNoShare) != nil {
+				return err
+			}
+			arrived = err == nil
+		}
+		if arrived {
+			r.State = RequestGranted
+		}
+	}
+	// The refusal may have overtaken it too.
+	return s.turnRequest(ctx, tx, r.ID, RequestPending, r.State, "")
 }
 
 // turnRequest changes the state of a request if it is the expected one.
@@ -266,7 +287,7 @@ func (s *Service) Withdraw(ctx context.Context, userID, id string) error {
 		if r.State != RequestPending && r.State != RequestAsked && !reshared {
 			return errNotWithdraw
 		}
-		attempted, err := s.Outbox.Withdraw(ctx, tx, r.ID)
+		attempted, err := s.Outbox.Withdraw(ctx, tx, ocm.Host(r.PeerHost), r.ID)
 		if err != nil {
 			return err
 		}
@@ -287,7 +308,7 @@ func (s *Service) Withdraw(ctx context.Context, userID, id string) error {
 			}
 			undo.SharedSecret = ocm.Secret(token)
 		}
-		return s.tell(ctx, tx, ocm.Host(r.PeerHost), undo)
+		return s.tellBehind(ctx, tx, r.ID, ocm.Host(r.PeerHost), undo) // the request, which may be under way
 	})
 	s.Outbox.Wake()
 	return err
@@ -303,8 +324,8 @@ func sentRequest(ctx context.Context, db bun.IDB, where string, args ...any) (*S
 	return r, err
 }
 
-// wanted finds the request that a share answers: the one for its providerId, the
-// one for something of its name, or the only one that its owner has open.
+// wanted finds the request that a share answers: the one whose answer told its
+// providerId, the one for that, or the one for something of its name.
 func (s *Service) wanted(ctx context.Context, in *Incoming, members []Member) (*SentRequest, error) {
 	if in.GroupID != "" || len(members) != 1 {
 		return nil, nil
@@ -320,9 +341,9 @@ func (s *Service) wanted(ctx context.Context, in *Incoming, members []Member) (*
 		return nil, err
 	}
 	for _, fits := range []func(r SentRequest) bool{
+		func(r SentRequest) bool { return r.AnswerID == in.ProviderID },
 		func(r SentRequest) bool { return r.ShareID == in.ProviderID },
-		func(r SentRequest) bool { return r.Name == in.Name },
-		func(SentRequest) bool { return len(open) == 1 },
+		func(r SentRequest) bool { return displayName(r.Name) == in.Name },
 	} {
 		if i := slices.IndexFunc(open, fits); i >= 0 {
 			return &open[i], nil
@@ -347,21 +368,59 @@ func loadAsking(ctx context.Context, db bun.IDB) (map[string]bool, error) {
 	return out, err
 }
 
-// refusedRequest records that an owner said no: SHARE_DECLINED names what was
-// asked for.
+// refusedRequest records that an owner said no: SHARE_DECLINED names what was asked
+// for, and who asked whom. Where a server leaves that out, the one request that is
+// open is meant.
 func (s *Service) refusedRequest(ctx context.Context, tx bun.Tx, from ocm.Host, n *ocm.Notification) error {
-	q := tx.NewUpdate().Model((*SentRequest)(nil)).Where("peer_host = ? AND share_id = ?", string(from), n.ProviderID).
-		Where("state IN (?)", bun.List([]string{RequestPending, RequestAsked, RequestRefused})).
-		Set("state = ?", RequestRefused).Set("state_reason = ?", n.Message).Set("updated_at = ?", s.Now().UnixMilli())
+	var found []SentRequest
+	q := tx.NewSelect().Model(&found).Where("peer_host = ? AND share_id = ?", string(from), n.ProviderID).
+		Where("state IN (?)", bun.List([]string{RequestPending, RequestAsked, RequestRefused}))
 	if n.ShareWith != (ocm.Address{}) {
 		q = q.Where("share_with = ?", n.ShareWith.String())
 	}
-	res, err := q.Exec(ctx)
+	if n.Owner != (ocm.Address{}) {
+		q = q.Where("owner = ?", n.Owner.String())
+	}
+	if err := q.Scan(ctx); err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return ErrNoShare
+	}
+	open := slices.DeleteFunc(found, func(r SentRequest) bool { return r.State == RequestRefused })
+	for _, r := range open {
+		if r.ShareWith != open[0].ShareWith || r.Owner != open[0].Owner {
+			return ocm.Invalid("notification.file.shareWith", "is required, and owner: several requests ask for this")
+		}
+	}
+	for _, r := range open {
+		if err := s.turnRequest(ctx, tx, r.ID, r.State, RequestRefused, n.Message); err != nil {
+			return err
+		}
+		if err := s.tellAsker(ctx, tx, &r, notice.RequestRefused, notice.Params{Reason: "owner", Words: n.Message}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// grantedRequest records that an owner said yes by giving rights to a share that is
+// there.
+func (s *Service) grantedRequest(ctx context.Context, tx bun.Tx, from ocm.Host, n *ocm.Notification) error {
+	var open []SentRequest
+	err := tx.NewSelect().Model(&open).
+		Where("peer_host = ? AND kind = ? AND share_id = ? AND share_with = ? AND owner = ?", string(from), AskShare, n.ShareID, n.ShareWith.String(), n.Owner.String()).
+		Where("state IN (?)", bun.List([]string{RequestPending, RequestAsked})).Scan(ctx)
 	if err != nil {
 		return err
 	}
-	if n, err := res.RowsAffected(); n == 0 || err != nil {
-		return cmp.Or[error](err, ErrNoShare)
+	for _, r := range open {
+		if err := s.turnRequest(ctx, tx, r.ID, r.State, RequestGranted, ""); err != nil {
+			return err
+		}
+		if err := s.tellAsker(ctx, tx, &r, notice.RequestGranted, notice.Params{}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -370,6 +429,9 @@ func (s *Service) refusedRequest(ctx context.Context, tx bun.Tx, from ocm.Host, 
 func lastOf(resource string) string {
 	if i := strings.Index(resource, "://"); i >= 0 {
 		resource, _, _ = strings.Cut(resource[i+3:], "?")
+		if name, err := url.PathUnescape(path.Base(resource)); err == nil {
+			return name
+		}
 	}
 	return path.Base(resource)
 }
@@ -402,25 +464,31 @@ func (c requestCourier) Delivered(ctx context.Context, tx bun.Tx, m delivery.Mes
 	if err != nil {
 		return unless(err, ErrNoRequest)
 	}
-	answer := receipt.(*ocm.NotificationAnswer)
-	if answer.Token != "" {
-		r.AnswerToken = c.Box.Seal([]byte(answer.Token.Reveal()), requestContext(r.ID))
-	}
-	_, err = tx.NewUpdate().Model((*SentRequest)(nil)).Where("id = ?", r.ID).
-		Set("answer_id = ?", answer.ProviderID).Set("answer_token = ?", r.AnswerToken).Exec(ctx)
-	if err != nil {
+	pending := r.State == RequestPending
+	if err := c.takeAnswer(ctx, tx, r, receipt.(*ocm.NotificationAnswer)); err != nil {
 		return err
 	}
-	// The share itself, or the refusal, may have overtaken the answer.
-	return c.turnRequest(ctx, tx, r.ID, RequestPending, stateOfAnswer(r, answer), "")
+	if !pending || r.Kind != AskReshare || r.State != RequestGranted { // the share itself tells of the others
+		return nil
+	}
+	return c.tellAsker(ctx, tx, r, notice.RequestGranted, notice.Params{})
 }
 
 func (c requestCourier) Failed(ctx context.Context, tx bun.Tx, m delivery.Message, cause error) error {
+	r, err := sentRequest(ctx, tx, "id = ?", m.OrderKey)
+	if err != nil || r.State != RequestPending {
+		return unless(err, ErrNoRequest)
+	}
 	state, reason := RequestFailed, delivery.Sentence(cause)
+	kind, about := notice.RequestFailed, becauseOf(cause)
 	if pe, ok := errors.AsType[*client.PeerError](cause); ok && (pe.Status == http.StatusNotFound || pe.Status == http.StatusForbidden) {
 		state, reason = RequestRefused, string(m.Peer)+" does not pass it on, or knows nobody of that name"
+		kind, about.Reason = notice.RequestRefused, "server"
 	}
-	return c.turnRequest(ctx, tx, m.OrderKey, RequestPending, state, reason)
+	if err := c.turnRequest(ctx, tx, r.ID, RequestPending, state, reason); err != nil {
+		return err
+	}
+	return c.tellAsker(ctx, tx, r, kind, about)
 }
 
 func (c requestCourier) Revived(ctx context.Context, tx bun.Tx, m delivery.Message) error {

@@ -42,7 +42,7 @@ type Incoming struct {
 	OwnerName        string
 	Sender           string
 	SenderName       string
-	URI              string // absolute, an id, or "" for the form of OCM 1.0
+	URI              string // as it was sent: absolute, an id, or "" for the form of OCM 1.0
 	Secret           []byte // sealed
 	Permissions      string
 	MustExchange     bool
@@ -54,6 +54,7 @@ type Incoming struct {
 	UnavailableWhy   string
 	Quarantine       string // why it waits apart from other shares; "" when it does not
 	Proof            string // ProofSigned …; "" where it was not kept
+	WarnedFor        int64  // the end that its people were told of beforehand
 	CreatedAt        int64
 }
 
@@ -95,9 +96,11 @@ type Received struct {
 
 // Origin is where a message comes from.
 type Origin struct {
-	Host    ocm.Host
-	Verdict peer.Verdict // what policy says of the host
-	Signed  bool         // by the host; an unsigned sender's name proves nothing
+	Host      ocm.Host
+	Verdict   peer.Verdict // what policy says of the host
+	Signed    bool         // by the host; an unsigned sender's name proves nothing
+	Said      time.Time    // when it was signed; zero where that is not told
+	Signature string       // to know the same message by; "" when there is none
 }
 
 // Whether the message that brought something was signed.
@@ -119,7 +122,6 @@ func (o Origin) proof() string {
 // signed the message, or that it claims to come from where unsigned messages
 // are accepted.
 func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*ocm.ShareAnswer, error) {
-	s.seeThrough(ctx, from.Host, n)
 	if err := s.check(ctx, from.Host, from.Verdict, n); err != nil {
 		return nil, err
 	}
@@ -135,9 +137,14 @@ func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*o
 	if err != nil {
 		return nil, err
 	}
-	fresh := false
+	fresh, id := false, explain.Request(ctx) // the shared transaction is nobody's request
 	err = s.DB.Batch(ctx, func(ctx context.Context, tx bun.Tx) (err error) {
-		if fresh, err = insertIncoming(ctx, tx, in, members); err != nil || !fresh {
+		if last, err := s.last(ctx, tx, from.Host, aboutShare(in.ProviderID)); err != nil {
+			return err
+		} else if last != nil { // SHARE_UNSHARED came first
+			in.EndedAt, in.EndedReason = in.CreatedAt, "ended by its owner"
+		}
+		if fresh, err = insertIncoming(ctx, tx, in, members); err != nil || !fresh || in.EndedAt != 0 {
 			return err
 		}
 		if request != nil {
@@ -145,8 +152,8 @@ func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*o
 				return err
 			}
 		}
-		if !trusted {
-			return nil
+		if err := s.tellArrived(ctx, tx, in, members, trusted, request, id); err != nil || !trusted {
+			return err
 		}
 		return s.accept(ctx, tx, members[0].UserID, in)
 	})
@@ -156,6 +163,8 @@ func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*o
 	switch {
 	case !fresh:
 		explain.Note(ctx, "share", "known already, nothing changes")
+	case in.EndedAt != 0:
+		explain.Note(ctx, "share", "stored as %s, and ended: its end came before it", in.ID)
 	case in.Quarantine != "":
 		explain.Note(ctx, "share", "stored as %s, in quarantine: %s", in.ID, in.Quarantine)
 	case trusted:
@@ -167,25 +176,20 @@ func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*o
 	return &ocm.ShareAnswer{RecipientDisplayName: name}, nil
 }
 
-// seeThrough mends a uri that some servers build on our host in place of theirs.
-func (s *Service) seeThrough(ctx context.Context, from ocm.Host, n *ocm.NewShare) {
-	sender, err := s.Peers.Peer(ctx, from)
-	if err != nil || n.Protocol.WebDAV == nil {
-		return
+// seeThrough is the uri of a share as it is to be read: some servers serve at
+// their webdav path alone, some build the uri on our host in place of theirs.
+func (s *Service) seeThrough(sender client.Profile, uri string) string {
+	if sender.RootOnly {
+		return ""
 	}
-	dav := n.Protocol.WebDAV
-	if sender.Profile.RootOnly {
-		dav.URI = "" // by the secret, at the sender's webdav path
-		return
-	}
-	u, err := url.Parse(dav.URI)
+	u, err := url.Parse(uri)
 	if err != nil || u.Host == "" {
-		return
+		return uri
 	}
 	if host, err := ocm.ReadHost(u.Host); err == nil && host == s.Self {
-		dav.URI = path.Base(u.Path)
-		explain.Note(ctx, "share", "the uri was on this server; %s is read below the sender's webdav path", dav.URI)
+		return path.Base(u.Path)
 	}
+	return uri
 }
 
 // sift applies what the recipients' address books and the operator say of the
@@ -274,7 +278,13 @@ func (s *Service) check(ctx context.Context, from ocm.Host, v peer.Verdict, n *o
 			Message: "this server takes only shares that require the code flow",
 			Fields:  []ocm.FieldError{{Name: "protocol.webdav.requirements", Message: "must hold must-exchange-token"}}}
 	}
-	return s.checkURI(ctx, from, dav.URI)
+	uri := dav.URI
+	if sender, err := s.Peers.Peer(ctx, from); err == nil {
+		if uri = s.seeThrough(sender.Profile, uri); uri != dav.URI {
+			explain.Note(ctx, "share", "its uri leads nowhere; it is read at the sender's webdav path: %q", uri)
+		}
+	}
+	return s.checkURI(ctx, from, uri)
 }
 
 // checkURI refuses an absolute uri that leads anywhere but to the sender: it
@@ -429,6 +439,9 @@ func (s *Service) createLocal(ctx context.Context, tx bun.Tx, owner account.User
 	if _, err := insertIncoming(ctx, tx, in, members); err != nil {
 		return err
 	}
+	if err := s.tellArrived(ctx, tx, in, members, trusted, request, ""); err != nil {
+		return err
+	}
 	o.State, o.RecipientName = StateDelivered, name
 	if _, err = tx.NewUpdate().Model(o).Column("state", "recipient_name").WherePK().Exec(ctx); err != nil || !trusted {
 		return err
@@ -531,6 +544,9 @@ func (s *Service) Accept(ctx context.Context, userID, id string) (*Received, err
 		if err := s.accept(ctx, tx, userID, &r.Incoming); err != nil {
 			return err
 		}
+		if err := s.Notices.Settled(ctx, tx, userID, r.ID); err != nil {
+			return err
+		}
 		if r.Sender == s.addressOf(ctx, userID) {
 			return nil
 		}
@@ -598,6 +614,9 @@ func (s *Service) turnDown(ctx context.Context, userID, id, state string) error 
 func (s *Service) giveBack(ctx context.Context, tx bun.Tx, userID string, r *Received, state string) error {
 	s.forget(r.ID)
 	if err := s.setMember(ctx, tx, r.ID, userID, state, ""); err != nil {
+		return err
+	}
+	if err := s.Notices.Settled(ctx, tx, userID, r.ID); err != nil {
 		return err
 	}
 	others, err := tx.NewSelect().Model((*Member)(nil)).

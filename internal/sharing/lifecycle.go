@@ -11,6 +11,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
 	"github.com/weft-mesh/weft/ocm/client"
@@ -18,9 +19,15 @@ import (
 
 const kindNotification = "notification"
 
-// tell queues a notification to a peer; what we would tell ourselves happens
-// in the same transaction.
+// tell queues a notification to a peer behind the others about its share; what we
+// would tell ourselves happens in the same transaction.
 func (s *Service) tell(ctx context.Context, tx bun.Tx, peer ocm.Host, n ocm.Notification) error {
+	// What is about no share waits for no other message.
+	return s.tellBehind(ctx, tx, cmp.Or(n.ProviderID, store.NewID()), peer, n)
+}
+
+// tellBehind is tell with another order key, for what is not about a share alone.
+func (s *Service) tellBehind(ctx context.Context, tx bun.Tx, orderKey string, peer ocm.Host, n ocm.Notification) error {
 	n.SenderDomain = s.Self
 	if peer == s.Self {
 		return s.apply(ctx, tx, s.Self, &n)
@@ -35,10 +42,7 @@ func (s *Service) tell(ctx context.Context, tx bun.Tx, peer ocm.Host, n ocm.Noti
 	if err != nil {
 		return err
 	}
-	// What is about no share waits for no other message.
-	return s.Outbox.Enqueue(ctx, tx, delivery.Message{
-		Peer: peer, OrderKey: cmp.Or(n.ProviderID, store.NewID()), Kind: kindNotification, Payload: payload,
-	})
+	return s.Outbox.Enqueue(ctx, tx, delivery.Message{Peer: peer, OrderKey: orderKey, Kind: kindNotification, Payload: payload})
 }
 
 // TellRemoved queues the word that the identifier by which peer knows one of our
@@ -64,14 +68,23 @@ func (s *Service) Notify(ctx context.Context, from Origin, n *ocm.Notification) 
 		answer, err := s.put(ctx, from, profile, n)
 		return answer, unknownFor(profile, err)
 	}
+	var unknown error
 	err := s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := s.proven(ctx, tx, from, profile, n); err != nil {
-			return err
+		err := s.proven(ctx, tx, from, profile, n)
+		if err == nil {
+			err = s.inOrder(ctx, tx, from, n)
 		}
-		return s.apply(ctx, tx, from.Host, n)
+		if err == nil {
+			err = s.apply(ctx, tx, from.Host, n)
+		}
+		if errors.Is(err, ErrNoShare) && n.Type == ocm.ShareUnshared {
+			unknown = err // it may have overtaken its share
+			err = s.hear(ctx, tx, from, aboutShare(n.ProviderID), true)
+		}
+		return unless(err, errOvertaken)
 	})
 	s.Outbox.Wake()
-	return &ocm.NotificationAnswer{}, unknownFor(profile, err)
+	return &ocm.NotificationAnswer{}, unknownFor(profile, cmp.Or(err, unknown))
 }
 
 // unknownFor is the answer about a share that is not there as a peer understands
@@ -185,10 +198,13 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 	switch n.Type {
 	case ocm.ShareAccepted:
 		o, err := get[Outgoing](ctx, tx, "id = ? AND peer_host = ?", n.ProviderID, string(peer))
-		if err != nil || !o.Live(s.Now()) {
+		if err != nil || !o.Live(s.Now()) || o.State == StateAccepted {
 			return err
 		}
-		return s.setState(ctx, tx, o, StateAccepted, "")
+		if err := s.setState(ctx, tx, o, StateAccepted, ""); err != nil {
+			return err
+		}
+		return s.tellOwner(ctx, tx, o, notice.Accepted, notice.Params{})
 
 	case ocm.ShareDeclined:
 		o, err := get[Outgoing](ctx, tx, "id = ? AND peer_host = ?", n.ProviderID, string(peer))
@@ -198,27 +214,43 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 		if err != nil || o.State == StateEnded || o.State == StateDeclined {
 			return err
 		}
-		reason := "declined by the recipient"
+		reason, kind := "declined by the recipient", notice.Declined
 		if o.State == StateAccepted {
-			reason = "given back by the recipient"
+			reason, kind = "given back by the recipient", notice.GivenBack
 		}
-		return s.setState(ctx, tx, o, StateDeclined, reason)
+		if err := s.setState(ctx, tx, o, StateDeclined, reason); err != nil {
+			return err
+		}
+		return s.tellOwner(ctx, tx, o, kind, notice.Params{Words: n.Message})
 
 	case ocm.ShareUnshared:
 		in, err := get[Incoming](ctx, tx, "provider_id = ? AND peer_host = ?", n.ProviderID, string(peer))
 		if err != nil || in.EndedAt != 0 {
 			return err
 		}
-		return s.endIncoming(ctx, tx, in, "ended by its owner")
+		reason := endedByOwner
+		if !in.Live(s.Now()) {
+			reason = endedByTime
+		}
+		return s.endIncoming(ctx, tx, in, reason)
 
 	case ocm.ShareChangePermission:
 		in, err := get[Incoming](ctx, tx, "provider_id = ? AND peer_host = ?", n.ProviderID, string(peer))
 		if err != nil || in.EndedAt != 0 {
 			return err
 		}
+		same := sameRights(splitPerms(in.Permissions), n.Permissions)
 		in.Permissions = joinPerms(n.Permissions)
-		_, err = tx.NewUpdate().Model(in).Column("permissions").WherePK().Exec(ctx)
-		return err
+		if _, err = tx.NewUpdate().Model(in).Column("permissions").WherePK().Exec(ctx); err != nil {
+			return err
+		}
+		if n.ShareID != "" { // they are the answer to a request
+			return s.grantedRequest(ctx, tx, peer, n)
+		}
+		if same {
+			return nil
+		}
+		return s.tellRecipients(ctx, tx, in, notice.RightsChanged, notice.Params{})
 
 	case ocm.ReshareUndo:
 		return s.undo(ctx, tx, peer, n)
@@ -241,9 +273,28 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 // recipientGone lets the owners of shares know that nobody can open them any
 // more.
 func (s *Service) recipientGone(ctx context.Context, tx bun.Tx, shareType string, who ocm.Address, reason string) error {
-	_, err := tx.NewUpdate().Model((*Outgoing)(nil)).Set("state_reason = ?", reason).Set("updated_at = ?", s.Now().UnixMilli()).
-		Where("share_with = ? AND share_type = ?", who.String(), shareType).
-		Where("state IN (?)", bun.List([]string{StatePending, StateDelivered, StateAccepted})).Exec(ctx)
+	these := func(q bun.QueryBuilder) bun.QueryBuilder {
+		return q.Where("share_with = ? AND share_type = ?", who.String(), shareType).
+			Where("state IN (?)", bun.List([]string{StatePending, StateDelivered, StateAccepted}))
+	}
+	var owners []struct {
+		OwnerID       string
+		RecipientName string
+		Shares        int64
+	}
+	err := tx.NewSelect().Model((*Outgoing)(nil)).Column("owner_id").ColumnExpr("MAX(recipient_name) AS recipient_name").ColumnExpr("COUNT(*) AS shares").
+		ApplyQueryBuilder(these).Where("state_reason <> ?", reason).Group("owner_id").Scan(ctx, &owners)
+	if err != nil {
+		return err
+	}
+	for _, o := range owners {
+		about := notice.Params{Who: who.String(), WhoName: o.RecipientName, Host: string(who.Host), Count: o.Shares, Reason: shareType}
+		if err := s.Notices.Put(ctx, tx, notice.Event{Kind: notice.RecipientGone, About: about}, o.OwnerID); err != nil {
+			return err
+		}
+	}
+	_, err = tx.NewUpdate().Model((*Outgoing)(nil)).Set("state_reason = ?", reason).Set("updated_at = ?", s.Now().UnixMilli()).
+		ApplyQueryBuilder(these).Exec(ctx)
 	return err
 }
 
@@ -251,7 +302,10 @@ func (s *Service) endIncoming(ctx context.Context, tx bun.Tx, in *Incoming, reas
 	in.EndedAt, in.EndedReason = s.Now().UnixMilli(), reason
 	_, err := tx.NewUpdate().Model(in).Column("ended_at", "ended_reason").WherePK().Exec(ctx)
 	s.forget(in.ID)
-	return err
+	if err != nil {
+		return err
+	}
+	return s.tellEnded(ctx, tx, in, reason)
 }
 
 // Sweep ends what has expired, on both sides, and forgets old signatures.
@@ -266,8 +320,14 @@ func (s *Service) Sweep(ctx context.Context) error {
 			return err
 		}
 		for _, o := range sent {
+			known := o.State != StateFailed
 			if err := s.end(ctx, tx, &o, "expired"); err != nil {
 				return err
+			}
+			if known {
+				if err := s.tellOwner(ctx, tx, &o, notice.SentExpired, notice.Params{}); err != nil {
+					return err
+				}
 			}
 		}
 		var received []Incoming
@@ -276,11 +336,17 @@ func (s *Service) Sweep(ctx context.Context) error {
 			return err
 		}
 		for _, in := range received {
-			if err := s.endIncoming(ctx, tx, &in, "expired"); err != nil {
+			if err := s.endIncoming(ctx, tx, &in, endedByTime); err != nil {
 				return err
 			}
 		}
+		if err := s.sweepEnding(ctx, tx); err != nil {
+			return err
+		}
 		if err := s.sweepRequests(ctx, tx); err != nil {
+			return err
+		}
+		if err := s.sweepOrder(ctx, tx); err != nil {
 			return err
 		}
 		_, err = tx.NewDelete().Table("seen_signatures").Where("expires_at <= ?", now).Exec(ctx)
@@ -317,11 +383,21 @@ func (c notificationCourier) Deliver(ctx context.Context, m delivery.Message) (a
 		}
 	}
 	_, err = c.Client.Notify(ctx, to, n)
-	if pe, ok := errors.AsType[*client.PeerError](err); ok && (n.Type == ocm.ShareUnshared || n.Type == ocm.ShareDeclined) &&
-		(pe.Status == http.StatusNotFound || pe.Status == http.StatusBadRequest && to.Profile.UnknownIsBad) {
-		return nil, nil // it is gone there, which is what we wanted
+	if pe, ok := errors.AsType[*client.PeerError](err); ok && (n.Type == ocm.ShareUnshared || n.Type == ocm.ShareDeclined) {
+		switch {
+		case unknownThere(to, pe):
+			return nil, nil // it is gone there, which is what we wanted
+		case pe.Status == http.StatusConflict: // some servers know no way back from accepted
+			c.Log.Info("the peer keeps its state of a share that ended here", "peer", m.Peer, "type", n.Type, "share", m.OrderKey, "error", err)
+			return nil, nil
+		}
 	}
 	return nil, delivery.Refused(m.Peer, err)
+}
+
+// unknownThere reports whether a peer answered that it has no such share.
+func unknownThere(to client.Peer, pe *client.PeerError) bool {
+	return pe.Status == http.StatusNotFound || pe.Status == http.StatusGone || pe.Status == http.StatusBadRequest && to.Profile.UnknownIsBad
 }
 
 // attach adds to a notification what older forms carry: the secret of its share,

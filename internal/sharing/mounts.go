@@ -74,6 +74,9 @@ func (s *Service) renameMount(ctx context.Context, userID, id, name string) erro
 // reach gives the tree behind a received share: our own files when the sender
 // is on this server, the peer's WebDAV otherwise.
 func (s *Service) reach(ctx context.Context, in Incoming) (tree.Tree, error) {
+	if in.Orphaned() {
+		return nil, errOrphaned
+	}
 	if ocm.Host(in.PeerHost) != s.Self {
 		if _, err := s.Policy.Permit(ctx, ocm.Host(in.PeerHost)); err != nil {
 			return nil, err
@@ -163,13 +166,17 @@ func (s *Service) forget(id string) {
 
 // dial makes the remote tree of a received share (OCM 1.5, Resource Access).
 func (s *Service) dial(in Incoming, tokens *tree.TokenSource) *tree.Remote {
+	return tree.NewRemote(s.remote(in, tokens))
+}
+
+func (s *Service) remote(in Incoming, tokens *tree.TokenSource) tree.RemoteConfig {
 	peer := ocm.Host(in.PeerHost)
-	return tree.NewRemote(tree.RemoteConfig{
-		HTTP: s.HTTP, Root: func(ctx context.Context) (string, error) { return s.root(ctx, peer, in) },
-		Tokens: tokens, Basic: in.URI == "",
-		File: in.ResourceType == ocm.ResourceFile, Rights: in.Rights(), Now: s.Now,
+	return tree.RemoteConfig{
+		HTTP: s.HTTP, Root: func(ctx context.Context) (string, bool, error) { return s.root(ctx, peer, in) },
+		Tokens: tokens,
+		File:   in.ResourceType == ocm.ResourceFile, Rights: in.Rights(), Now: s.Now,
 		OnState: func(ok bool, reason string) { s.noteState(in.ID, ok, reason) },
-	})
+	}
 }
 
 // credential is the token of the code flow where it is required or offered,
@@ -181,14 +188,14 @@ func (s *Service) credential(ctx context.Context, in Incoming) (ocm.Secret, time
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	if in.URI == "" { // OCM 1.0: Basic with the secret
+	if in.URI == "" && !in.MustExchange { // OCM 1.0: Basic with the secret
 		return secret, time.Time{}, nil
 	}
 	from, err := s.Peers.Peer(ctx, peer)
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	if !in.MustExchange && (!from.HasCapability(ocm.CapExchangeToken) || from.TokenEndPoint == "") {
+	if !in.MustExchange && (from.Profile.RootOnly || !from.HasCapability(ocm.CapExchangeToken) || from.TokenEndPoint == "") {
 		return secret, time.Time{}, nil
 	}
 	answer, err := s.Client.Exchange(ctx, from, secret)
@@ -202,28 +209,34 @@ func (s *Service) credential(ctx context.Context, in Incoming) (ocm.Secret, time
 	return secret, s.Now().Add(5 * time.Minute), nil
 }
 
-// root is the URL of the shared resource.
-func (s *Service) root(ctx context.Context, peer ocm.Host, in Incoming) (string, error) {
-	if strings.Contains(in.URI, "://") {
-		return in.URI, nil
-	}
-	d, err := s.Peers.Discover(ctx, peer)
+// root is the URL of the shared resource, and whether the secret is given there by
+// Basic. What the sender wrote is kept as it came: how it is read follows the
+// profile of today, which the operator may have corrected.
+func (s *Service) root(ctx context.Context, peer ocm.Host, in Incoming) (address string, basic bool, err error) {
+	from, err := s.Peers.Peer(ctx, peer)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	end, err := url.Parse(d.EndPoint)
+	uri := s.seeThrough(from.Profile, in.URI)
+	if strings.Contains(uri, "://") {
+		if err := s.checkURI(ctx, peer, uri); err != nil {
+			return "", false, tree.ErrUnavailable.Saying("The address of the share is not on its server; ask its owner to share it again.").With(err)
+		}
+		return uri, false, nil
+	}
+	end, err := url.Parse(from.EndPoint)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	base := end.Scheme + "://" + string(peer) + strings.TrimSuffix(d.WebDAVPath(), "/")
-	if in.URI == "" {
-		return base, nil
+	base := end.Scheme + "://" + string(peer) + from.WebDAVPath()
+	if uri == "" { // at the webdav path itself, by the secret or, where that is demanded, a token for it
+		return base, !in.MustExchange, nil // to the letter: some servers know it with its slash alone
 	}
-	id, err := url.Parse(in.URI)
+	id, err := url.Parse(uri)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	return base + "/" + strings.TrimPrefix(id.EscapedPath(), "/"), nil
+	return strings.TrimSuffix(base, "/") + "/" + strings.TrimPrefix(id.EscapedPath(), "/"), false, nil
 }
 
 // noteState records when a share's server stopped or began to answer, once a

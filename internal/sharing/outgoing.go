@@ -15,6 +15,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
@@ -58,7 +59,9 @@ type Outgoing struct {
 	RecipientName string
 	Sender        string // the identifier the owner goes by there; "" for the name
 	Parent        string // the share in whose right this one was asked for
+	Granted       bool   // its owner said yes to that; else the right was the consent
 	NeedsExchange bool   // only for servers with the code flow
+	WarnedFor     int64  // the end that its owner was told of beforehand
 	CreatedAt     int64
 	UpdatedAt     int64
 
@@ -103,11 +106,12 @@ func (s *Service) Create(ctx context.Context, owner account.User, n NewOutgoing)
 	if err != nil {
 		return nil, err
 	}
-	return o, s.launch(ctx, owner, o)
+	return o, s.launch(ctx, owner, o, nil)
 }
 
-// launch records a share and queues its delivery.
-func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing) error {
+// launch records a share and queues its delivery, with what also does in the same
+// transaction.
+func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing, also inTx) error {
 	secret := seal.Token(32)
 	o.SecretHash = seal.HashHex(secret)
 	payload, err := json.Marshal(shareMessage{secret.Reveal()})
@@ -122,8 +126,16 @@ func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing) e
 		if same {
 			return ErrDuplicate
 		}
+		if err := also.do(ctx, tx); err != nil {
+			return err
+		}
 		if _, err := tx.NewInsert().Model(o).Exec(ctx); err != nil {
 			return err
+		}
+		if o.Parent != "" && !o.Granted { // a recipient had it made
+			if err := s.tellReshared(ctx, tx, o); err != nil {
+				return err
+			}
 		}
 		if ocm.Host(o.PeerHost) == s.Self {
 			return s.createLocal(ctx, tx, owner, o, secret)
@@ -134,6 +146,16 @@ func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing) e
 	})
 	s.Outbox.Wake()
 	return err
+}
+
+// inTx is what else happens in a transaction; nil is nothing.
+type inTx func(ctx context.Context, tx bun.Tx) error
+
+func (f inTx) do(ctx context.Context, tx bun.Tx) error {
+	if f == nil {
+		return nil
+	}
+	return f(ctx, tx)
 }
 
 // draft checks what a person asks for against the files and the address.
@@ -293,19 +315,34 @@ func (s *Service) Unshare(ctx context.Context, ownerID, id string) error {
 		if err != nil {
 			return err
 		}
-		return s.end(ctx, tx, o, "ended by its owner")
+		if err := s.Notices.Settled(ctx, tx, ownerID, id); err != nil {
+			return err
+		}
+		return s.end(ctx, tx, o, endedByOwner)
 	})
 	s.Outbox.Wake()
 	return err
 }
 
-// end ends a share in tx. The peer is told only if it may know of the share.
+// end ends a share in tx, and those that were made in its right. The peer is told
+// only if it may know of the share.
 func (s *Service) end(ctx context.Context, tx bun.Tx, o *Outgoing, reason string) error {
-	if o.State == StateEnded || o.State == StateDeclined {
+	now, err := get[Outgoing](ctx, tx, "id = ?", o.ID)
+	if err != nil {
+		return err
+	}
+	*o = *now
+	if o.State == StateEnded { // with the one it was made in the right of
+		return nil
+	}
+	if err := s.endReshares(ctx, tx, o); err != nil {
+		return err
+	}
+	if o.State == StateDeclined {
 		return s.setState(ctx, tx, o, StateEnded, reason)
 	}
 	reached := o.State == StateDelivered || o.State == StateAccepted
-	attempted, err := s.Outbox.Withdraw(ctx, tx, o.ID)
+	attempted, err := s.Outbox.Withdraw(ctx, tx, ocm.Host(o.PeerHost), o.ID)
 	if err != nil {
 		return err
 	}
@@ -318,6 +355,48 @@ func (s *Service) end(ctx context.Context, tx bun.Tx, o *Outgoing, reason string
 	return s.tell(ctx, tx, ocm.Host(o.PeerHost), ocm.Notification{
 		Type: ocm.ShareUnshared, ResourceType: o.ResourceType, ProviderID: o.ID, Message: "The share was ended.",
 	})
+}
+
+// endReshares ends the shares that were made in a share's right without a word of the
+// owner: they have no other ground than that right.
+func (s *Service) endReshares(ctx context.Context, tx bun.Tx, parent *Outgoing) error {
+	children, err := reshares(ctx, tx, parent)
+	if err != nil {
+		return err
+	}
+	for _, o := range children {
+		if err := s.end(ctx, tx, &o, "ended with the right of "+parent.ShareWith+" to pass it on"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// limitReshares lets the shares that were made in a share's right have no more rights
+// than it has.
+func (s *Service) limitReshares(ctx context.Context, tx bun.Tx, parent *Outgoing) error {
+	if !parent.Rights().Has(tree.Share) {
+		return s.endReshares(ctx, tx, parent)
+	}
+	children, err := reshares(ctx, tx, parent)
+	if err != nil {
+		return err
+	}
+	for _, o := range children {
+		if o.Rights()&^parent.Rights() == 0 {
+			continue
+		}
+		if err := s.setRights(ctx, tx, &o, (o.Rights() & parent.Rights()).Permissions(), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func reshares(ctx context.Context, tx bun.Tx, parent *Outgoing) (out []Outgoing, err error) {
+	err = tx.NewSelect().Model(&out).Where("parent = ? AND granted = ?", parent.ID, false).
+		Where("state NOT IN (?)", bun.List([]string{StateEnded, StateDeclined})).Order("id").Scan(ctx)
+	return out, err
 }
 
 func (s *Service) setState(ctx context.Context, tx bun.IDB, o *Outgoing, state, reason string) error {
@@ -362,29 +441,17 @@ func (s *Service) Change(ctx context.Context, ownerID, id string, c Change) (*Ou
 		if c.Permissions == nil || joinPerms(c.Permissions) == o.Permissions {
 			return nil
 		}
-		o.Permissions, o.UpdatedAt = joinPerms(c.Permissions), s.Now().UnixMilli()
-		if _, err := tx.NewUpdate().Model(o).Column("permissions", "updated_at").WherePK().Exec(ctx); err != nil {
-			return err
-		}
-		if o.State == StatePending {
-			waiting, err := tx.NewSelect().Model((*delivery.Row)(nil)).Where("order_key = ? AND attempts = 0", o.ID).Exists(ctx)
-			if err != nil || waiting {
-				return err // the creation will carry the new rights
-			}
-		}
-		return s.tell(ctx, tx, ocm.Host(o.PeerHost), ocm.Notification{
-			Type: ocm.ShareChangePermission, ResourceType: o.ResourceType, ProviderID: o.ID, Permissions: c.Permissions,
-		})
+		return s.setRights(ctx, tx, o, c.Permissions, nil)
 	})
 	s.Outbox.Wake()
 	return out, err
 }
 
 // setEnd gives a share another end, and so the copy of someone on this server. A
-// share that was asked for in the right of another ends with that one at the
+// share that is there by another's right to pass it on ends with that one at the
 // latest.
 func (s *Service) setEnd(ctx context.Context, tx bun.Tx, o *Outgoing, end int64) error {
-	if o.Parent != "" {
+	if o.Parent != "" && !o.Granted {
 		parent, err := get[Outgoing](ctx, tx, "id = ?", o.Parent)
 		if err != nil {
 			return err
@@ -394,21 +461,63 @@ func (s *Service) setEnd(ctx context.Context, tx bun.Tx, o *Outgoing, end int64)
 		}
 	}
 	o.ExpiresAt, o.UpdatedAt = end, s.Now().UnixMilli()
-	if _, err := tx.NewUpdate().Model(o).Column("expires_at", "updated_at").WherePK().Exec(ctx); err != nil || ocm.Host(o.PeerHost) != s.Self {
+	if _, err := tx.NewUpdate().Model(o).Column("expires_at", "updated_at").WherePK().Exec(ctx); err != nil {
 		return err
 	}
-	_, err := tx.NewUpdate().Model((*Incoming)(nil)).Set("expires_at = ?", end).
-		Where("peer_host = ? AND provider_id = ? AND ended_at = 0", o.PeerHost, o.ID).Exec(ctx)
+	if ocm.Host(o.PeerHost) == s.Self {
+		_, err := tx.NewUpdate().Model((*Incoming)(nil)).Set("expires_at = ?", end).
+			Where("peer_host = ? AND provider_id = ? AND ended_at = 0", o.PeerHost, o.ID).Exec(ctx)
+		if err != nil {
+			return err
+		}
+	}
+	if end == 0 {
+		return nil
+	}
+	children, err := reshares(ctx, tx, o)
+	for i := range children {
+		if c := &children[i]; err == nil && (c.ExpiresAt == 0 || c.ExpiresAt > end) {
+			err = s.setEnd(ctx, tx, c, end)
+		}
+	}
 	return err
+}
+
+// setRights gives a share other rights, in tx, and tells the peer; of a request that
+// it is the yes to that. The shares made in its right keep within them.
+func (s *Service) setRights(ctx context.Context, tx bun.Tx, o *Outgoing, permissions []string, asked *ReceivedRequest) error {
+	o.Permissions, o.UpdatedAt = joinPerms(permissions), s.Now().UnixMilli()
+	if _, err := tx.NewUpdate().Model(o).Column("permissions", "updated_at").WherePK().Exec(ctx); err != nil {
+		return err
+	}
+	if err := s.limitReshares(ctx, tx, o); err != nil {
+		return err
+	}
+	if o.State == StateFailed {
+		return nil // should it be resent, it carries them
+	}
+	n := ocm.Notification{Type: ocm.ShareChangePermission, ResourceType: o.ResourceType, ProviderID: o.ID, Permissions: permissions}
+	if asked != nil {
+		if err := asked.name(&n); err != nil {
+			return err
+		}
+	} else if o.State == StatePending {
+		waiting, err := tx.NewSelect().Model((*delivery.Row)(nil)).Where("order_key = ? AND kind = ? AND attempts = 0", o.ID, kindShare).Exists(ctx)
+		if err != nil || waiting {
+			return err // the creation will carry the new rights
+		}
+	}
+	return s.tell(ctx, tx, ocm.Host(o.PeerHost), n)
 }
 
 // Resend tries a failed share again.
 func (s *Service) Resend(ctx context.Context, ownerID, id string) error {
-	if _, err := get[Outgoing](ctx, s.DB.Read, "id = ? AND owner_id = ?", id, ownerID); err != nil {
+	o, err := get[Outgoing](ctx, s.DB.Read, "id = ? AND owner_id = ?", id, ownerID)
+	if err != nil {
 		return err
 	}
 	var rows []delivery.Row
-	if err := s.DB.Read.NewSelect().Model(&rows).Column("id").Where("order_key = ?", id).Scan(ctx); err != nil {
+	if err := s.DB.Read.NewSelect().Model(&rows).Column("id").Where("order_key = ? AND peer_host = ?", id, o.PeerHost).Order("id").Scan(ctx); err != nil {
 		return err
 	}
 	if len(rows) == 0 {
@@ -467,9 +576,24 @@ func (c shareCourier) Deliver(ctx context.Context, m delivery.Message) (any, err
 	}
 	answer, err := c.Client.Share(ctx, to, share)
 	if err != nil {
-		return nil, delivery.Refused(m.Peer, err)
+		failed := delivery.Refused(m.Peer, err)
+		if c.lacksInvite(ctx, o, to, err) {
+			failed = delivery.Hint(failed, "no-invite", "it takes shares only after an invite between the two of you")
+		}
+		return nil, failed
 	}
 	return answer, nil
+}
+
+// lacksInvite reports whether a share was refused by a peer that demands an
+// invite, and there was none: peers say that in many words.
+func (c shareCourier) lacksInvite(ctx context.Context, o *Outgoing, to client.Peer, refused error) bool {
+	pe, ok := errors.AsType[*client.PeerError](refused)
+	if !ok || pe.Status != http.StatusForbidden && pe.Status != http.StatusUnauthorized || pe.Code == ocm.CodeInviteRequired || !to.HasCriterion(ocm.CriterionInvite) {
+		return false
+	}
+	standings, err := c.Contacts.Standings(ctx, []string{o.OwnerID}, o.ShareWith)
+	return err == nil && !standings[o.OwnerID].Invited
 }
 
 // suits reports why a peer cannot take a share, in the sender's words.
@@ -535,16 +659,23 @@ func (c shareCourier) Delivered(ctx context.Context, tx bun.Tx, m delivery.Messa
 }
 
 func (c shareCourier) Failed(ctx context.Context, tx bun.Tx, m delivery.Message, cause error) error {
-	return c.turn(ctx, tx, m.OrderKey, StatePending, StateFailed, delivery.Sentence(cause))
+	o, err := get[Outgoing](ctx, tx, "id = ?", m.OrderKey)
+	if err != nil || o.State != StatePending {
+		return unless(err, ErrNoShare)
+	}
+	if err := c.setState(ctx, tx, o, StateFailed, delivery.Sentence(cause)); err != nil {
+		return err
+	}
+	return c.tellOwner(ctx, tx, o, notice.DeliveryFailed, becauseOf(cause))
 }
 
 func (c shareCourier) Revived(ctx context.Context, tx bun.Tx, m delivery.Message) error {
-	return c.turn(ctx, tx, m.OrderKey, StateFailed, StatePending, "")
-}
-
-// turn changes a share's state if it is the expected one.
-func (s *Service) turn(ctx context.Context, tx bun.Tx, id, from, to, reason string) error {
-	_, err := tx.NewUpdate().Model((*Outgoing)(nil)).Where("id = ? AND state = ?", id, from).
-		Set("state = ?", to).Set("state_reason = ?", reason).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
-	return err
+	o, err := get[Outgoing](ctx, tx, "id = ?", m.OrderKey)
+	if err != nil || o.State != StateFailed {
+		return unless(err, ErrNoShare)
+	}
+	if err := c.Notices.Settled(ctx, tx, o.OwnerID, o.ID); err != nil {
+		return err
+	}
+	return c.setState(ctx, tx, o, StatePending, "")
 }

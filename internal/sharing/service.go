@@ -15,6 +15,7 @@ import (
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/contact"
 	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/store"
@@ -27,6 +28,7 @@ import (
 type Peers interface {
 	Discover(ctx context.Context, host ocm.Host) (*ocm.Discovery, error)
 	Peer(ctx context.Context, host ocm.Host) (client.Peer, error)
+	Refresh(ctx context.Context, host ocm.Host) error
 }
 
 // Files gives the files of the people of this server.
@@ -44,6 +46,7 @@ type Service struct {
 	HTTP     *http.Client // for reading received shares
 	Files    Files
 	Box      *seal.Box
+	Notices  *notice.Service
 	Now      func() time.Time
 	Log      *slog.Logger
 	Self     ocm.Host
@@ -56,6 +59,10 @@ type Service struct {
 	Quarantine bool          // shares of senders whom no recipient knows wait apart
 	AllowPlain bool          // http and private addresses are fine: tests and the demo
 	TokenTTL   time.Duration // of access tokens; default 5 min
+
+	// SignatureLife is how long after a message arrived its signature, or one made
+	// before, can still be taken; default 10 min.
+	SignatureLife time.Duration
 
 	Requests    string        // who may ask our people for shares: FromContacts …
 	Reshares    string        // what becomes of requests to include someone: ReshareAuto …
@@ -71,10 +78,14 @@ func (s *Service) Start() {
 	if s.TokenTTL <= 0 {
 		s.TokenTTL = 5 * time.Minute
 	}
+	if s.SignatureLife <= 0 {
+		s.SignatureLife = 10 * time.Minute
+	}
 	s.asking = store.Watched[map[string]bool]{DB: s.DB, Name: askingName, Load: loadAsking}
 	s.Outbox.Register(kindShare, shareCourier{s})
 	s.Outbox.Register(kindNotification, notificationCourier{s})
 	s.Outbox.Register(kindRequest, requestCourier{s})
+	s.Outbox.PassDead(kindNotification)
 }
 
 // Run ends expired shares until ctx ends.
@@ -99,7 +110,7 @@ var (
 	ErrShareEnded  = ocm.NewError(http.StatusGone, "SHARE_ENDED", "This share has ended.")
 	ErrDeclined    = ocm.NewError(http.StatusConflict, "SHARE_DECLINED", "You declined this share. Ask the sender to share it again.")
 	ErrToSelf      = ocm.NewError(http.StatusBadRequest, "SHARE_TO_SELF", "That is your own address: the files are already yours.")
-	ErrDuplicate   = ocm.NewError(http.StatusConflict, "SHARE_EXISTS", "This is already shared with that address. End that share first, or change its rights.")
+	ErrDuplicate   = ocm.NewError(http.StatusConflict, "SHARE_EXISTS", "This is already shared with that address. End that share first (weft unshare), or change its rights (weft change).")
 	ErrShareHome   = ocm.NewError(http.StatusBadRequest, "SHARE_HOME", "Your whole home cannot be shared. Choose a folder or a file in it.")
 	ErrNotShared   = ocm.NewError(http.StatusForbidden, "RESHARE_FORBIDDEN", "This came from someone else. Only its owner can share it: ask them to include the person (weft reshare).")
 	ErrExpiresPast = ocm.NewError(http.StatusBadRequest, "EXPIRES_IN_PAST", "The end of the share lies in the past. Give a later date.")

@@ -129,6 +129,12 @@ func (m *mounted) virtual(ctx context.Context) (Info, error) {
 	return info, nil
 }
 
+type unaskedKey struct{}
+
+// Unasked is ctx for a Stat that is to wait for nobody: mount points are
+// described by what is known of them.
+func Unasked(ctx context.Context) context.Context { return context.WithValue(ctx, unaskedKey{}, true) }
+
 // Stat implements Tree. A mount point is described by its tree, or when that
 // fails by what is known of it: it stays, to be renamed or removed.
 func (m *mounted) Stat(ctx context.Context, name string) (Info, error) {
@@ -136,8 +142,11 @@ func (m *mounted) Stat(ctx context.Context, name string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	if s.kind == atFolder {
+	switch {
+	case s.kind == atFolder:
 		return m.virtual(ctx)
+	case s.kind == atPoint && ctx.Value(unaskedKey{}) != nil:
+		return s.point.known(), nil
 	}
 	info, err := m.stat(ctx, s)
 	if refusal, ok := errors.AsType[*ocm.Error](err); ok && s.kind == atPoint {

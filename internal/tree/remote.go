@@ -14,10 +14,12 @@ import (
 
 // RemoteConfig says where a share on another server is and how to reach it.
 type RemoteConfig struct {
-	HTTP   *http.Client                              // guards addresses; redirects are not followed
-	Root   func(ctx context.Context) (string, error) // URL of the shared file or folder
+	HTTP *http.Client // guards addresses; redirects are not followed
+
+	// Root is the URL of the shared file or folder, and whether the credential is
+	// the user of Basic with an empty password there (OCM 1.0); else it is Bearer.
+	Root   func(ctx context.Context) (address string, basic bool, err error)
 	Tokens *TokenSource
-	Basic  bool // the secret is the user of Basic with an empty password (OCM 1.0); else Bearer
 	File   bool // the share was announced as a single file
 	Rights Rights
 	Now    func() time.Time // nil: time.Now

@@ -9,7 +9,7 @@ import (
 
 // propfind asks for name, at depth 1 with what is in it (RFC 4918 §9.1).
 func (r *Remote) propfind(ctx context.Context, name string, depth depthHeader) (*listing, error) {
-	target, err := r.locate(ctx, name)
+	target, _, err := r.locate(ctx, name)
 	if err != nil {
 		return nil, err
 	}

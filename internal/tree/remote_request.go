@@ -16,22 +16,23 @@ import (
 	"github.com/weft-mesh/weft/ocm/client"
 )
 
-// locate is the URL of name on the peer.
-func (r *Remote) locate(ctx context.Context, name string) (*url.URL, error) {
-	root, err := r.cfg.Root(ctx)
+// locate is the URL of name on the peer, and whether the credential is given
+// there by Basic.
+func (r *Remote) locate(ctx context.Context, name string) (at *url.URL, basic bool, err error) {
+	root, basic, err := r.cfg.Root(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	u, err := url.Parse(root)
 	if err != nil {
-		return nil, fmt.Errorf("the share's address cannot be used: %w", err)
+		return nil, false, fmt.Errorf("the share's address cannot be used: %w", err)
 	}
 	if u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return nil, errors.New("the share's address is not a web address")
+		return nil, false, errors.New("the share's address is not a web address")
 	}
-	at := &url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
+	at = &url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
 	if name == "" {
-		return at, nil
+		return at, basic, nil
 	}
 	raw := strings.TrimRight(at.EscapedPath(), "/")
 	for element := range strings.SplitSeq(name, "/") {
@@ -39,16 +40,16 @@ func (r *Remote) locate(ctx context.Context, name string) (*url.URL, error) {
 	}
 	at.RawPath = raw
 	if at.Path, err = url.PathUnescape(raw); err != nil {
-		return nil, fmt.Errorf("the share's address cannot be used: %w", err)
+		return nil, false, fmt.Errorf("the share's address cannot be used: %w", err)
 	}
-	return at, nil
+	return at, basic, nil
 }
 
 // send makes a request with the share's credential, renewed once if the peer
 // refuses it. prepare adds headers and a streamed body; it returns false when
 // the body can no longer be sent.
 func (r *Remote) send(ctx context.Context, method, name, body string, prepare func(*http.Request) bool) (*http.Response, error) {
-	target, err := r.locate(ctx, name)
+	target, basic, err := r.locate(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +66,7 @@ func (r *Remote) send(ctx context.Context, method, name, body string, prepare fu
 		if err != nil {
 			return nil, err
 		}
-		if r.cfg.Basic {
+		if basic {
 			req.SetBasicAuth(token.Reveal(), "")
 		} else {
 			req.Header.Set("Authorization", "Bearer "+token.Reveal())
@@ -140,6 +141,15 @@ func (e *answerError) Error() string {
 	return "the peer answered " + strconv.Itoa(e.status) + " " + http.StatusText(e.status)
 }
 
+// Answered is the status of the peer's answer that made an error, 0 when it was
+// none.
+func Answered(err error) int {
+	if e, ok := errors.AsType[*answerError](err); ok {
+		return e.status
+	}
+	return 0
+}
+
 func (e *answerError) lacksMethod() bool {
 	return e.status == http.StatusMethodNotAllowed || e.status == http.StatusNotImplemented
 }
@@ -205,6 +215,9 @@ func (e *answerError) treeError() error {
 			wait = ErrUnavailable.RetryAfter
 		}
 		return ErrUnavailable.RetryIn(wait).With(e)
+	}
+	if e.status < 400 {
+		return errRefused.Saying("The share's server does not answer as servers of WebDAV do (%d %s).", e.status, http.StatusText(e.status)).With(e)
 	}
 	return errRefused.Saying("The share's server refused this (%d %s).", e.status, http.StatusText(e.status)).With(e)
 }

@@ -58,7 +58,7 @@ func newPeer(t testing.TB, wrap func(next http.Handler) http.Handler) *peer {
 func (p *peer) remote(adjust ...func(*tree.RemoteConfig)) *tree.Remote {
 	c := tree.RemoteConfig{
 		HTTP:   &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-		Root:   func(context.Context) (string, error) { return p.URL + "/dav/id", nil },
+		Root:   func(context.Context) (string, bool, error) { return p.URL + "/dav/id", false, nil },
 		Rights: tree.All, ListTTL: time.Millisecond,
 		Tokens: &tree.TokenSource{Fetch: func(context.Context) (ocm.Secret, time.Time, error) {
 			p.asked.Add(1)
@@ -356,7 +356,7 @@ func FuzzMultistatus(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string) {
 		r := tree.NewRemote(tree.RemoteConfig{
 			HTTP:   &http.Client{Transport: saying(body)},
-			Root:   func(context.Context) (string, error) { return "http://peer.example.org/dav/id", nil },
+			Root:   func(context.Context) (string, bool, error) { return "http://peer.example.org/dav/id", false, nil },
 			Tokens: &tree.TokenSource{Fetch: func(context.Context) (ocm.Secret, time.Time, error) { return "x", time.Time{}, nil }},
 			Rights: tree.All,
 		})

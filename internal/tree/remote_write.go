@@ -118,7 +118,7 @@ func (r *Remote) transfer(ctx context.Context, method, from, to string, cond Con
 	if from == to || Below(to, from) || Below(from, to) {
 		return false, ErrInto
 	}
-	target, err := r.locate(ctx, to)
+	target, _, err := r.locate(ctx, to)
 	if err != nil {
 		return false, r.done(err)
 	}

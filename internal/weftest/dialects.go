@@ -134,7 +134,7 @@ func Dialects() []Dialect {
 				}
 			},
 			Signs: true, Multi: true, ReadOnly: true, Exchange: true, NoFind: true, NeedsInvite: true, Invites: true, InviteStatus: 400, OurHost: true,
-			NotifyForm: "top", Sends: all[:2], Hears: basic, Unknown: 404,
+			NotifyForm: "top", Sends: all[:2], Hears: basic, Unknown: 404, Settled: true,
 		},
 		{
 			Name: "seafile", WebDAV: "/dav/",

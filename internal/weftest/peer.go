@@ -56,6 +56,13 @@ func newSigner(t testing.TB, kid string) *httpsig.Signer {
 	return &httpsig.Signer{KID: kid, Key: key, Nonce: rand.Text}
 }
 
+// Rekey makes the peer sign with a new key under the name of the old one, and
+// publish it.
+func (p *Peer) Rekey() {
+	p.Signer = newSigner(p.T, p.Signer.KID)
+	p.SetKeys(p.Signer.JWK())
+}
+
 // Handle answers a "METHOD /path" of the peer.
 func (p *Peer) Handle(route string, h http.HandlerFunc) {
 	p.mu.Lock()

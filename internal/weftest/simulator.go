@@ -62,6 +62,7 @@ type Dialect struct {
 	Sends      []string
 	Hears      []string // 400 to all others
 	Unknown    int      // its answer to a notification about a share it does not know
+	Settled    bool     // answers 409 to the decline of a share that was accepted
 }
 
 // Simulator is a running server of a family, with files to share.
@@ -160,7 +161,7 @@ func (s *Simulator) serve(w http.ResponseWriter, r *http.Request) {
 		s.takeAcceptance(w, r)
 	case p == "/token":
 		s.giveToken(w, r)
-	case strings.HasPrefix(p+"/", s.Dialect.WebDAV):
+	case strings.HasPrefix(p, s.Dialect.WebDAV):
 		s.giveFile(w, r)
 	default:
 		http.NotFound(w, r)
@@ -341,6 +342,9 @@ func (s *Simulator) takeNotification(w http.ResponseWriter, r *http.Request) {
 		return
 	case share == nil:
 		s.refuse(w, s.Dialect.Unknown, "share not found")
+		return
+	case s.Dialect.Settled && kind == "SHARE_DECLINED" && s.State(share) == "accepted":
+		s.refuse(w, 409, "SHARE_STATUS_CONFLICT")
 		return
 	case s.Dialect.NotifyForm == "old" && !s.Dialect.Folders && text(m, "resourceType") != "file":
 		s.refuse(w, 501, "resource type not supported")

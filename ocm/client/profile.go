@@ -120,6 +120,7 @@ func ProfileOf(d *ocm.Discovery) Profile {
 	protocol := func(name string) bool {
 		return slices.ContainsFunc(d.ResourceTypes, func(t ocm.ResourceType) bool { _, ok := t.Protocols[name]; return ok })
 	}
+	newer := d.JWKSURI != "" || d.HasCapability(ocm.CapHTTPSig) // a key of the older kind beside it shows nothing
 	has := func(part string) bool { return strings.Contains(strings.ToLower(d.EndPoint), part) }
 	switch {
 	case has("/api/v2.1/ocm"), has("/ocm-via-webdav"):
@@ -128,10 +129,10 @@ func ProfileOf(d *ocm.Discovery) Profile {
 		return because("owncloud-10", "endPoint of the app federatedfilesharing")
 	case provider == "opencloudmesh" || strings.Contains(provider, "opencloudmesh-go"):
 		return because("opencloudmesh-go", "provider "+d.Provider)
-	case strings.Contains(provider, "nextcloud") && d.JWKSURI != "":
-		return because("nextcloud-33+", "provider Nextcloud, with jwksUri")
-	case d.PublicKey != nil:
-		return because("nextcloud-31/32", "publicKey in the document")
+	case d.JWKSURI != "" && (strings.Contains(provider, "nextcloud") || has("/index.php/ocm")):
+		return because("nextcloud-33+", "provider or endPoint of Nextcloud, with jwksUri")
+	case d.PublicKey != nil && !newer:
+		return because("nextcloud-31/32", "publicKey in the document, and no newer key")
 	case d.JWKSURI == "" && has("/index.php/ocm"), strings.Contains(provider, "nextcloud"):
 		return because("nextcloud-30-", "endPoint or provider of Nextcloud, without a key")
 	case strings.Contains(provider, "ocis") || strings.Contains(provider, "infinite scale"):
