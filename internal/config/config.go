@@ -42,6 +42,8 @@ type Config struct {
 	Provider string `koanf:"provider"` // display name
 	Insecure bool   `koanf:"insecure"`
 
+	TrashFor time.Duration `koanf:"trash_for"` // 0: what is deleted is gone
+
 	TLS        TLS        `koanf:"tls"`
 	Proxies    []string   `koanf:"trusted_proxies"`
 	Log        Log        `koanf:"log"`
@@ -50,9 +52,12 @@ type Config struct {
 	Delivery   Delivery   `koanf:"delivery"`
 	Notices    Notices    `koanf:"notices"`
 	Mail       Mail       `koanf:"mail"`
+	Audit      Audit      `koanf:"audit"`
 
 	// TrustedProxies is Proxies, parsed.
 	TrustedProxies []netip.Prefix `koanf:"-"`
+	// from says of keys that someone decided where: From….
+	from map[string]string
 	// secretKey is WEFT_SECRET_KEY: never in the file.
 	secretKey string
 }
@@ -141,10 +146,15 @@ type Mail struct {
 	password ocm.Secret
 }
 
+// Audit is what is kept of who did what.
+type Audit struct {
+	KeepFor time.Duration `koanf:"keep_for"` // 0: forever
+}
+
 // Default is the configuration of someone who decided nothing but the URL.
 func Default() *Config {
 	return &Config{
-		Listen: "127.0.0.1:8080", Data: "weft-data", Provider: "Weft",
+		Listen: "127.0.0.1:8080", Data: "weft-data", Provider: "Weft", TrashFor: 30 * 24 * time.Hour,
 		Log: Log{Level: "info", Format: "text"},
 		Limits: Limits{
 			MaxBody: ocm.MaxBody, HeaderTimeout: 10 * time.Second, StallTimeout: time.Minute,
@@ -162,6 +172,7 @@ func Default() *Config {
 			TLS: mail.StartTLS, Notices: account.MailNever, DailyAt: "07:00",
 			FirstRetry: time.Minute, MaxRetry: 4 * time.Hour, GiveUpAfter: 48 * time.Hour,
 		},
+		Audit: Audit{KeepFor: 365 * 24 * time.Hour},
 	}
 }
 
@@ -178,9 +189,13 @@ type Options struct {
 func envKeys() map[string]string {
 	out := map[string]string{}
 	for _, k := range keys {
-		out["WEFT_"+strings.ToUpper(strings.ReplaceAll(k.name, ".", "_"))] = k.name
+		out[variable(k.name)] = k.name
 	}
 	return out
+}
+
+func variable(key string) string {
+	return "WEFT_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
 // Load reads the configuration without checking that it can work; see Check.
@@ -211,14 +226,20 @@ func Load(o Options) (*Config, error) {
 		}
 		return nil, fmt.Errorf("the configuration file %s is not valid TOML: %w. Mend that place, or move the file away to have a new one made", path, err)
 	}
+	from := map[string]string{}
+	for _, key := range k.Keys() {
+		from[key] = FromFile
+	}
 	for name, key := range envKeys() {
 		if v := env[name]; v != "" { // an empty variable decides nothing
+			from[key] = FromEnvironment
 			if err := k.Load(confmap.Provider(map[string]any{key: v}, "."), nil); err != nil {
 				return nil, err
 			}
 		}
 	}
 	for key, v := range o.Flags {
+		from[key] = FromFlag
 		if err := k.Load(confmap.Provider(map[string]any{key: v}, "."), nil); err != nil {
 			return nil, err
 		}
@@ -237,6 +258,7 @@ func Load(o Options) (*Config, error) {
 		return nil, fmt.Errorf("the configuration has a value of the wrong kind: %w", err)
 	}
 	c.Data = data
+	c.from = from
 	c.secretKey = env["WEFT_SECRET_KEY"]
 	return c, nil
 }
@@ -331,6 +353,9 @@ func (c *Config) Check() error {
 		if d <= 0 {
 			return fmt.Errorf("%s in %s must be longer than nothing, such as \"30s\"", key, at)
 		}
+	}
+	if c.TrashFor < 0 {
+		return fmt.Errorf("trash_for in %s must be a time such as \"720h\", or \"0s\" for no trash", at)
 	}
 	f := c.Federation
 	for _, choice := range []struct {
@@ -486,6 +511,13 @@ func (c *Config) StoragePath() string {
 	}
 	return filepath.Join(c.Data, "homes")
 }
+
+// StagingPath is the directory of uploads that are not complete: beside the homes,
+// on the disk that has room for files.
+func (c *Config) StagingPath() string { return filepath.Join(c.StoragePath(), ".uploads") }
+
+// CachePath is a directory of what can be made again.
+func (c *Config) CachePath(name string) string { return filepath.Join(c.Data, "cache", name) }
 
 // OpenBox opens the key that seals secrets at rest: WEFT_SECRET_KEY, or the
 // file secret.key in the data directory.

@@ -22,6 +22,7 @@ var keys = []setting{
 	{"provider", "The name other servers show for this one."},
 	{"database", "The database, as sqlite:PATH. Empty: weft.db in this directory."},
 	{"storage", "Where people's files are kept, as file:PATH. Empty: homes in this directory."},
+	{"trash_for", "How long what people delete can be had back from their trash, as in 720h; 0s is not\nat all. A trash holds at most as many bytes as its owner's quota."},
 	{"insecure", "Allows plain http, self-signed certificates and private addresses, here and at\nother servers. For trials on one machine only."},
 	{"trusted_proxies", "Proxies whose X-Forwarded-For is believed, as addresses or networks."},
 	{"tls.cert", "The server's own certificate chain and key, as PEM files. Leave both empty when\na proxy speaks TLS."},
@@ -45,7 +46,7 @@ var keys = []setting{
 	{"federation.allow_unsigned", "Take unsigned messages from servers that cannot sign."},
 	{"federation.approve_keys", "A new key of a known server is used only after `weft peer keys HOST --approve`."},
 	{"federation.legacy_discovery", "Answer at /ocm-provider too, where servers before OCM 1.1 look."},
-	{"federation.legacy_signatures", "Publish a key for draft-cavage and sign so to servers that know nothing newer, such\nas Nextcloud 31 to 34 (for one server: weft peer require --profile). Their own signatures are verified in any case. Once on, it\nstays on: they refuse unsigned messages of a server that signed before."},
+	{"federation.legacy_signatures", "Publish a key for draft-cavage where older servers look, and sign so to those that know\nnothing newer, such as Nextcloud 31 and 32 (for one server: weft peer require --cavage).\nTheir own signatures are verified in any case. Once a server was sent one, it has to go\non: it refuses unsigned messages of a server that signed before."},
 	{"federation.signature_max_age", "How old a signature may be, and how far ahead its server's clock."},
 	{"federation.signature_max_ahead", ""},
 	{"federation.invite_life", "How long an invite can be accepted when its sender does not say."},
@@ -73,6 +74,7 @@ var keys = []setting{
 	{"mail.first_retry", "When the SMTP server does not take an e-mail: the first pause, the longest, and\nafter how long the e-mail is given up."},
 	{"mail.max_retry", ""},
 	{"mail.give_up_after", ""},
+	{"audit.keep_for", "How long `weft audit` knows who did what to whom. 0s keeps it forever."},
 }
 
 // document is the configuration file that explains itself: every key with its

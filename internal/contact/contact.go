@@ -18,6 +18,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
@@ -193,13 +194,20 @@ func (s *Service) Add(ctx context.Context, user account.User, address string, e 
 		if err := room(ctx, tx, user.ID, c.Address); err != nil {
 			return err
 		}
-		_, err := tx.NewInsert().Model(c).Exec(ctx)
-		return err
+		if _, err := tx.NewInsert().Model(c).Exec(ctx); err != nil {
+			return err
+		}
+		return s.note(ctx, tx, "contact.added", c, nil)
 	})
 	if store.IsConflict(err) {
 		return nil, ErrKnown
 	}
 	return c, err
+}
+
+// note records an act on a contact for the audit.
+func (s *Service) note(ctx context.Context, tx bun.IDB, action string, c *Contact, details audit.Details) error {
+	return audit.Note(ctx, tx, s.Now(), audit.Event{Action: action, Kind: "contact", ID: c.ID, Name: c.Name, Target: c.Address, Details: details})
 }
 
 // address reads what a person typed: a name without "@" is someone here.
@@ -240,13 +248,17 @@ func room(ctx context.Context, db bun.IDB, userID, address string) error {
 }
 
 // meet enters, or completes, a contact that an invite or a share brought. What
-// the person wrote about it stays; who was gone is back.
+// the person wrote about it stays. Who was gone is back, but may be someone else of
+// that name: the trust and the invite were the other's.
 func (s *Service) meet(ctx context.Context, tx bun.Tx, c *Contact) (id string, err error) {
 	q := tx.NewInsert().Model(c).On("CONFLICT (user_id, address) DO UPDATE").
 		Set("name = CASE WHEN contact.name = '' THEN EXCLUDED.name ELSE contact.name END").
 		Set("email = CASE WHEN contact.email = '' THEN EXCLUDED.email ELSE contact.email END").
+		Set("trusted = (contact.trusted AND contact.gone_at = 0)").
 		Set("gone_at = 0").Set("updated_at = EXCLUDED.updated_at")
-	if c.Invited {
+	if !c.Invited {
+		q = q.Set("invited = (contact.invited AND contact.gone_at = 0)")
+	} else {
 		q = q.Set("invited = TRUE").Set("source = EXCLUDED.source").Set("given = EXCLUDED.given")
 	}
 	if _, err = q.Exec(ctx); err != nil {
@@ -334,12 +346,19 @@ func (s *Service) Change(ctx context.Context, userID, id string, e Edit) (*Conta
 		if c, err = s.contact(ctx, tx, "user_id = ? AND id = ?", userID, id); err != nil {
 			return err
 		}
+		was := *c
 		if err := e.apply(c); err != nil {
 			return err
 		}
 		c.UpdatedAt = s.Now().UnixMilli()
-		_, err = tx.NewUpdate().Model(c).WherePK().Exec(ctx)
-		return err
+		if _, err := tx.NewUpdate().Model(c).WherePK().Exec(ctx); err != nil {
+			return err
+		}
+		// Labels and notes are the person's own affair.
+		if c.Blocked != was.Blocked || c.Trusted != was.Trusted {
+			return s.note(ctx, tx, "contact.changed", c, audit.Details{"blocked": c.Blocked, "trusted": c.Trusted})
+		}
+		return nil
 	})
 	return c, err
 }
@@ -351,7 +370,10 @@ func (s *Service) Block(ctx context.Context, tx bun.Tx, userID, address, name st
 	}
 	_, err := tx.NewUpdate().Model((*Contact)(nil)).Set("blocked = TRUE").Set("trusted = FALSE").
 		Where("user_id = ? AND address = ?", userID, address).Exec(ctx)
-	return err
+	if err != nil {
+		return err
+	}
+	return s.note(ctx, tx, "contact.changed", &Contact{Name: name, Address: address}, audit.Details{"blocked": true, "trusted": false})
 }
 
 // ErrSharedIdentifier says why the other side cannot be told of a removal.
@@ -381,8 +403,10 @@ func (s *Service) Remove(ctx context.Context, tx bun.Tx, user account.User, id s
 			return nil, "", err
 		}
 	}
-	_, err = tx.NewDelete().Model(c).WherePK().Exec(ctx)
-	return c, given, err
+	if _, err = tx.NewDelete().Model(c).WherePK().Exec(ctx); err != nil {
+		return nil, "", err
+	}
+	return c, given, s.note(ctx, tx, "contact.removed", c, audit.Details{"told": tell})
 }
 
 // Gone marks, in every address book, a person whose server says that they are
@@ -393,7 +417,8 @@ func (s *Service) Gone(ctx context.Context, tx bun.Tx, address ocm.Address) erro
 	return err
 }
 
-// Standing is what someone's address book says of a sender.
+// Standing is what someone's address book says of a sender. Of who is gone it says
+// no more than that they are blocked: the name may be someone else's now.
 type Standing struct {
 	Known, Invited, Trusted, Blocked bool
 }
@@ -404,11 +429,12 @@ func (s *Service) Standings(ctx context.Context, userIDs []string, address strin
 		return nil, nil
 	}
 	var rows []Contact
-	err := s.DB.Read.NewSelect().Model(&rows).Column("user_id", "invited", "trusted", "blocked").
+	err := s.DB.Read.NewSelect().Model(&rows).Column("user_id", "invited", "trusted", "blocked", "gone_at").
 		Where("address = ?", address).Where("user_id IN (?)", bun.List(userIDs)).Scan(ctx)
 	out := map[string]Standing{}
 	for _, c := range rows {
-		out[c.UserID] = Standing{true, c.Invited, c.Trusted, c.Blocked}
+		here := c.GoneAt == 0
+		out[c.UserID] = Standing{here, here && c.Invited, here && c.Trusted, c.Blocked}
 	}
 	return out, err
 }

@@ -31,7 +31,12 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request, name string) error
 	header.Set("X-Content-Type-Options", "nosniff")
 	// Whatever a file holds, it must not act with the rights of this origin.
 	header.Set("Content-Security-Policy", "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'")
-	if active(header.Get("Content-Type")) {
+	if h.View && strings.HasPrefix(header.Get("Content-Type"), "application/pdf") {
+		// Browsers show a PDF by a program of their own, which a sandbox would
+		// keep from starting and which has none of our rights.
+		header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; frame-ancestors 'self'")
+		header.Set("Content-Disposition", "inline")
+	} else if active(header.Get("Content-Type")) {
 		header.Set("Content-Disposition", "attachment")
 	}
 	if info.ETag != "" {
@@ -78,7 +83,7 @@ type download struct {
 	w      http.ResponseWriter
 	rc     *http.ResponseController
 	stall  time.Duration
-	watch  watch
+	watch  tree.Watch
 	late   bool
 	status int // kept back; 0: none or sent
 	sent   bool
@@ -106,7 +111,7 @@ func (d *download) flushHeader() {
 }
 
 func (d *download) Write(b []byte) (int, error) {
-	if err := d.watch.look(); err != nil {
+	if err := d.watch.Look(); err != nil {
 		return 0, err
 	}
 	d.flushHeader()
@@ -125,7 +130,7 @@ func (d *download) ReadFrom(src io.Reader) (n int64, err error) {
 		limited = &io.LimitedReader{R: src, N: 1<<63 - 1}
 	}
 	for limited.N > 0 {
-		if err := d.watch.look(); err != nil {
+		if err := d.watch.Look(); err != nil {
 			return n, err
 		}
 		d.rc.SetWriteDeadline(time.Now().Add(d.stall))

@@ -45,6 +45,10 @@ type Handler struct {
 	MaxLock      time.Duration // longest and usual life of a lock; 0: DefaultMaxLock
 	StallTimeout time.Duration // how long a transfer may stand still; 0: DefaultStallTimeout
 
+	// View is of a page of ours that shows a file within itself: what a browser
+	// shows without running it in our name is no attachment then.
+	View bool
+
 	// Still is asked now and again while a file is transferred, and before an upload
 	// takes effect: an error ends the transfer. nil: nothing can change meanwhile.
 	Still func() error
@@ -185,25 +189,7 @@ func condition(r *http.Request) tree.Condition {
 	}
 }
 
-// watch asks a question again and again, though not more often than is needed.
-type watch struct {
-	ask  func() error
-	next time.Time
-}
-
-// stillEvery is how long a transfer goes on that should not.
-const stillEvery = time.Second
-
-func (w *watch) look() error {
-	now := time.Now()
-	if w.ask == nil || now.Before(w.next) {
-		return nil
-	}
-	w.next = now.Add(stillEvery)
-	return w.ask()
-}
-
-func (h *Handler) watch() watch { return watch{h.Still, time.Now().Add(stillEvery)} }
+func (h *Handler) watch() tree.Watch { return tree.NewWatch(h.Still) }
 
 func (h *Handler) now() time.Time {
 	if h.Now != nil {

@@ -26,6 +26,11 @@ func (s *Server) newAPI() http.Handler {
 	api := humago.New(mux, conf)
 	s.apiSession(api)
 	s.apiFiles(api)
+	s.apiTrash(api)
+	s.apiUploads(api, mux)
+	s.apiArchive(api, mux)
+	s.apiSearch(api)
+	s.apiThumbnails(api, mux)
 	s.apiShares(api)
 	s.apiRequests(api)
 	s.apiSettings(api)
@@ -35,6 +40,10 @@ func (s *Server) newAPI() http.Handler {
 	s.apiContacts(api)
 	s.apiPeers(api)
 	s.apiOutbox(api)
+	s.apiUsers(api)
+	s.apiGroups(api)
+	s.apiConsole(api)
+	s.apiAudit(api)
 	mux.HandleFunc("/api/v1/content/", s.content)
 	mux.HandleFunc("GET /api/v1/contacts.json", s.exportContacts(contact.WriteJSContact, typeJSContact, "contacts.json"))
 	mux.HandleFunc("GET /api/v1/contacts.vcf", s.exportContacts(contact.WriteVCard, typeVCard, "contacts.vcf"))
@@ -99,6 +108,18 @@ func operation(method, path, id, summary string) huma.Operation {
 		Method: method, Path: "/api/v1" + path, OperationID: id, Summary: summary,
 		Security: []map[string][]string{{"token": {}}},
 	}
+}
+
+// document describes a call that is answered without huma because it streams.
+func document(api huma.API, op huma.Operation, answers string, params ...*huma.Param) {
+	op.Parameters = params
+	op.Responses = map[string]*huma.Response{"default": {Description: answers}}
+	api.OpenAPI().AddOperation(&op)
+}
+
+// param describes a parameter of a documented call.
+func param(in, name, kind, what string) *huma.Param {
+	return &huma.Param{In: in, Name: name, Required: in == "path", Description: what, Schema: &huma.Schema{Type: kind}}
 }
 
 // reply is an answer with a JSON body.

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/config"
 	"github.com/weft-mesh/weft/internal/contact"
 	"github.com/weft-mesh/weft/internal/delivery"
@@ -29,6 +30,8 @@ import (
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/sharing"
 	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/internal/thumbnail"
+	"github.com/weft-mesh/weft/internal/upload"
 	"github.com/weft-mesh/weft/internal/web"
 	"github.com/weft-mesh/weft/internal/wire"
 	"github.com/weft-mesh/weft/ocm"
@@ -42,6 +45,8 @@ type Server struct {
 	DB          *store.DB
 	Accounts    *account.Accounts
 	Homes       *home.Homes
+	Uploads     *upload.Uploads
+	Thumbnails  *thumbnail.Thumbnails
 	Policy      *peer.Policy
 	Peers       *peer.Peers
 	Outbox      *delivery.Outbox
@@ -51,6 +56,7 @@ type Server struct {
 	Notices     *notice.Service
 	Decisions   *explain.Keeper
 	Wire        *wire.Keeper
+	Audit       *audit.Log
 
 	conf     *config.Config
 	origin   string
@@ -64,9 +70,17 @@ type Server struct {
 	api      http.Handler
 	handler  http.Handler
 
-	byAddress, byPeerAddress, byPeer, byUser, byFailure, byLook *limiter
+	byAddress, byPeerAddress, byPeer, byUser, byFailure, byLook, byRefusal *limiter
+
+	archives counted // downloads of folders under way
+
+	seenLists   listings // what folders elsewhere held when their server answered
+	sortedLists listings // of the own folders, as pages show them
 
 	crossOrigin http.CrossOriginProtection
+	started     time.Time
+	checked     kept
+	untrusted   atomic.Pointer[string] // an address that sends X-Forwarded-For and is not trusted
 	stopping    atomic.Bool
 }
 
@@ -84,7 +98,7 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	s := &Server{
 		Self: conf.Host(), conf: conf, origin: conf.Origin(), log: env.Log, now: env.Now,
 		verifier: httpsig.Verifier{MaxAge: conf.Federation.SignatureMaxAge, MaxAhead: conf.Federation.SignatureMaxAhead, Now: env.Now},
-		proxies:  conf.TrustedProxies,
+		proxies:  conf.TrustedProxies, started: env.Now(),
 	}
 	box, err := conf.OpenBox()
 	if err != nil {
@@ -110,7 +124,7 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	s.Accounts = account.New(s.DB, s.now)
 	s.Homes = &home.Homes{
 		Dir: conf.StoragePath(), DB: s.DB, Accounts: s.Accounts, Now: s.now, Log: s.log,
-		Attached: &home.Attached{DB: s.DB, Now: s.now},
+		Attached: &home.Attached{DB: s.DB, Now: s.now}, TrashFor: conf.TrashFor,
 	}
 	calls := &client.Client{Signer: s.keys.Current(), Legacy: s.legacy, Self: s.Self, Plain: conf.Insecure}
 	f := conf.Federation
@@ -124,6 +138,7 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	})
 	calls.HTTP, calls.Observe = s.Peers.HTTP(), s.observeCall
 	s.Wire = wire.NewKeeper(s.DB, s.now, s.log, f.WireFor)
+	s.Audit = audit.NewLog(s.DB, s.now, s.log, conf.Audit.KeepFor)
 	s.Decisions = explain.NewKeeper(s.DB, s.now, s.log, f.ExplainFor)
 	s.Outbox = delivery.New(s.DB, box, s.now, s.log, delivery.Config{
 		FirstRetry: conf.Delivery.FirstRetry, MaxRetry: conf.Delivery.MaxRetry, GiveUpAfter: conf.Delivery.GiveUpAfter,
@@ -153,6 +168,15 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	s.Sharing.Start()
 	s.Homes.Followers = []home.Follower{s.Sharing}
 	s.Homes.Mounts = s.Sharing.Mounts
+	s.Uploads = &upload.Uploads{
+		Dir: conf.StagingPath(), DB: s.DB, Now: s.now, Log: s.log,
+		Files: s.Homes.Whole, Permit: s.unlockedFor,
+		Quota: func(ctx context.Context, userID string) (int64, error) {
+			u, err := s.Accounts.Get(ctx, userID)
+			return u.Quota, err
+		},
+	}
+	s.Thumbnails = &thumbnail.Thumbnails{Dir: conf.CachePath("thumbnails")}
 	l := conf.Limits
 	s.byAddress = newLimiter(l.AddressRate, l.AddressBurst)
 	s.byPeerAddress = newLimiter(l.PeerRate, l.PeerBurst)
@@ -160,6 +184,7 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	s.byUser = newLimiter(l.UserRate, l.UserBurst)
 	s.byFailure = newLimiter(1, 20)
 	s.byLook = newLimiter(1, 30)
+	s.byRefusal = newLimiter(0.1, 30)
 	s.api = s.newAPI()
 	s.handler = s.build()
 	return s, nil
@@ -171,7 +196,7 @@ func (s *Server) Close() error {
 	if s.Decisions != nil { // what the last requests left
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		errs = append(errs, s.Decisions.Run(ctx), s.Wire.Run(ctx))
+		errs = append(errs, s.Decisions.Run(ctx), s.Wire.Run(ctx), s.Audit.Run(ctx))
 	}
 	if s.Homes != nil {
 		errs = append(errs, s.Homes.Close())
@@ -201,7 +226,8 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	if err := s.Homes.Recover(ctx); err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	// What happens by itself from here on is nobody's act.
+	g, ctx := errgroup.WithContext(audit.With(ctx, audit.By{Kind: audit.System}))
 	g.Go(func() error {
 		err := error(nil)
 		if hs.TLSConfig != nil {
@@ -225,6 +251,8 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		}
 		return nil
 	})
+	g.Go(func() error { return s.Homes.Run(ctx) })
+	g.Go(func() error { return s.Uploads.Run(ctx) })
 	g.Go(func() error { return s.Outbox.Run(ctx) })
 	g.Go(func() error { return s.Sharing.Run(ctx) })
 	g.Go(func() error { return s.Notices.Run(ctx) })
@@ -232,6 +260,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	g.Go(func() error { return s.Peers.Run(ctx) })
 	g.Go(func() error { return s.Decisions.Run(ctx) })
 	g.Go(func() error { return s.Wire.Run(ctx) })
+	g.Go(func() error { return s.Audit.Run(ctx) })
 	return g.Wait()
 }
 
@@ -283,7 +312,7 @@ func (s *Server) RemoveGroup(ctx context.Context, group account.Group) error {
 		if err := s.Sharing.GroupRemoved(ctx, tx, group); err != nil {
 			return err
 		}
-		return s.Accounts.RemoveGroup(ctx, tx, group.ID)
+		return s.Accounts.RemoveGroup(ctx, tx, group)
 	})
 	s.Outbox.Wake()
 	return err

@@ -179,10 +179,10 @@ func (s *Server) onReceived(w http.ResponseWriter, r *http.Request, act func(ctx
 	}
 	said, err := act(r.Context(), requestOf(r).user.ID, r.PathValue("id"))
 	if err != nil {
-		s.back(w, r, backTo(r, "/inbox"), err)
+		s.back(w, r, cameFrom(r, "/inbox"), err)
 		return
 	}
-	s.done(w, r, backTo(r, "/inbox"), said)
+	s.done(w, r, cameFrom(r, "/inbox"), said)
 }
 
 // acceptShare takes a share.

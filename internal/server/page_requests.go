@@ -231,10 +231,10 @@ func (s *Server) onQuestion(w http.ResponseWriter, r *http.Request, said web.Sai
 		return
 	}
 	if err := act(r.Context(), requestOf(r).user.ID, r.PathValue("id")); err != nil {
-		s.back(w, r, backTo(r, "/inbox"), err)
+		s.back(w, r, cameFrom(r, "/inbox"), err)
 		return
 	}
-	s.done(w, r, backTo(r, "/inbox"), said)
+	s.done(w, r, cameFrom(r, "/inbox"), said)
 }
 
 // refuseRequest says no to a request.

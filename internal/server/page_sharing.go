@@ -621,8 +621,8 @@ func (s *Server) sharesList(w http.ResponseWriter, r *http.Request) {
 	s.show(w, r, http.StatusOK, "shares", page)
 }
 
-// backTo is the page that a form of a list came from.
-func backTo(r *http.Request, otherwise string) string {
+// cameFrom is the page that a form of a list came from.
+func cameFrom(r *http.Request, otherwise string) string {
 	if back := r.PostForm.Get("back"); back != "" && localPath(back) == back {
 		return back
 	}
@@ -636,7 +636,7 @@ func (s *Server) onShare(w http.ResponseWriter, r *http.Request, act func(ctx co
 		s.problemPage(w, r, errForm.With(err))
 		return
 	}
-	back := backTo(r, "/shares")
+	back := cameFrom(r, "/shares")
 	o, err := s.Sharing.SentOne(r.Context(), requestOf(r).user.ID, r.PathValue("id"))
 	if err != nil {
 		s.back(w, r, back, err)

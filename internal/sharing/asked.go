@@ -11,6 +11,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/explain"
 	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
@@ -76,7 +77,10 @@ const (
 // The bounds of questions.
 const (
 	maxFromAsker = 10                 // open ones of one asker
+	maxFromHost  = 25                 // open ones of one server to one person
 	maxForOwner  = 100                // open ones to one person
+	maxReshares  = 50                 // at one time of one share, by federation.reshares alone
+	maxInADay    = 20                 // the same, made within a day
 	quietAfterNo = 7 * 24 * time.Hour // in which a refused question is not put again
 	keepRequests = 90 * 24 * time.Hour
 	maxMessage   = 4096 // bytes
@@ -222,8 +226,13 @@ func (s *Service) ask(ctx context.Context, q *ReceivedRequest, also inTx) error 
 		if err != nil {
 			return err
 		}
-		if ofAsker >= maxFromAsker || ofOwner >= maxForOwner {
-			explain.Note(ctx, "request", "%d questions of %s and %d to the owner wait already", ofAsker, q.Asker, ofOwner)
+		ofHost, err := tx.NewSelect().Model((*ReceivedRequest)(nil)).Where("owner_id = ? AND peer_host = ? AND state = ?", q.OwnerID, q.PeerHost, QuestionOpen).Count(ctx)
+		if err != nil {
+			return err
+		}
+		local := q.PeerHost == string(s.Self)
+		if ofAsker >= maxFromAsker || ofOwner >= maxForOwner || ofHost >= maxFromHost && !local {
+			explain.Note(ctx, "request", "%d questions of %s, %d of its server and %d in all to the owner wait already", ofAsker, q.Asker, ofHost, ofOwner)
 			return errManyRequests
 		}
 		q.ID, q.State, q.Times, q.CreatedAt, q.UpdatedAt = store.NewID(), QuestionOpen, 1, now.UnixMilli(), now.UnixMilli()
@@ -232,6 +241,9 @@ func (s *Service) ask(ctx context.Context, q *ReceivedRequest, also inTx) error 
 		}
 		explain.Note(ctx, "request", "the owner is asked, as %s", q.ID)
 		if _, err := tx.NewInsert().Model(q).Exec(ctx); err != nil {
+			return err
+		}
+		if err := s.noteRequest(ctx, tx, "request.received", q.ID, q.ShareID, q.Asker, audit.Details{"owner": q.OwnerID, "with": q.ShareWith}); err != nil {
 			return err
 		}
 		return s.tellAsked(ctx, tx, q)
@@ -280,7 +292,11 @@ func (s *Service) putReshare(ctx context.Context, from Origin, profile client.Pr
 	inOrder := func(ctx context.Context, tx bun.Tx) error {
 		return s.hear(ctx, tx, from, aboutReshare(parent.ID, q.ShareWith), false)
 	}
-	if s.Reshares == ReshareAsk {
+	many, err := s.manyReshares(ctx, parent.ID, q.ShareWith)
+	if err != nil {
+		return nil, err
+	}
+	if s.Reshares == ReshareAsk || many {
 		if err := s.ask(ctx, q, inOrder); err != nil || !profile.SecretProves {
 			return &ocm.NotificationAnswer{}, unless(err, errOvertaken)
 		}
@@ -293,6 +309,34 @@ func (s *Service) putReshare(ctx context.Context, from Origin, profile client.Pr
 	}
 	explain.Note(ctx, "request", "granted by federation.reshares, as share %s", o.ID)
 	return &ocm.NotificationAnswer{ProviderID: o.ID, Token: n.SharedSecret}, nil
+}
+
+// manyReshares reports whether one more share at the request of a recipient is
+// for the owner to decide, whatever federation.reshares says: each sends messages
+// to a server of the recipient's choice.
+func (s *Service) manyReshares(ctx context.Context, parent, with string) (bool, error) {
+	var made []Outgoing
+	day := s.Now().Add(-24 * time.Hour).UnixMilli()
+	final := bun.List([]string{StateEnded, StateDeclined})
+	err := s.DB.Read.NewSelect().Model(&made).Column("share_with", "state", "created_at").
+		Where("parent = ? AND (created_at > ? OR state NOT IN (?))", parent, day, final).Limit(maxReshares + maxInADay).Scan(ctx)
+	live, today := 0, 0
+	for _, o := range made {
+		if o.State != StateEnded && o.State != StateDeclined {
+			if o.ShareWith == with {
+				return false, err // it is there already
+			}
+			live++
+		}
+		if o.CreatedAt > day {
+			today++
+		}
+	}
+	if live >= maxReshares || today >= maxInADay {
+		explain.Note(ctx, "request", "%d shares were made so at its recipient's request, %d within a day: the owner is asked", live, today)
+		return true, err
+	}
+	return false, err
 }
 
 // include makes the share that a request to include someone asks for. What the
@@ -420,7 +464,7 @@ func (s *Service) Grant(ctx context.Context, owner account.User, id string, n Ne
 			return nil, err
 		}
 	}
-	return o, s.close(ctx, s.DB.Write, q, QuestionGranted)
+	return o, s.close(ctx, q, QuestionGranted)
 }
 
 // widen gives the asker what a share that is there lacks of the one that was asked
@@ -449,14 +493,14 @@ func (s *Service) Refuse(ctx context.Context, ownerID, id, message string, silen
 		return err
 	}
 	if silently {
-		return s.close(ctx, s.DB.Write, q, QuestionIgnored)
+		return s.close(ctx, q, QuestionIgnored)
 	}
 	n := ocm.Notification{Type: ocm.ShareDeclined, ResourceType: q.ResourceType, ProviderID: q.ShareID, Message: message}
 	if err := q.name(&n); err != nil {
 		return err
 	}
 	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := s.close(ctx, tx, q, QuestionRefused); err != nil {
+		if err := s.answered(ctx, tx, q, QuestionRefused); err != nil {
 			return err
 		}
 		// What they call it is not to hold back, nor be held back by, a share of that name.
@@ -490,12 +534,21 @@ func (s *Service) question(ctx context.Context, ownerID, id string) (*ReceivedRe
 	return q, err
 }
 
-func (s *Service) close(ctx context.Context, db bun.IDB, q *ReceivedRequest, state string) error {
-	_, err := db.NewUpdate().Model((*ReceivedRequest)(nil)).Where("id = ?", q.ID).Set("state = ?", state).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
+// close records an owner's answer that nobody needs to be told of.
+func (s *Service) close(ctx context.Context, q *ReceivedRequest, state string) error {
+	return s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error { return s.answered(ctx, tx, q, state) })
+}
+
+// answered records an owner's answer, in tx.
+func (s *Service) answered(ctx context.Context, tx bun.Tx, q *ReceivedRequest, state string) error {
+	_, err := tx.NewUpdate().Model((*ReceivedRequest)(nil)).Where("id = ?", q.ID).Set("state = ?", state).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
 	if err != nil {
 		return err
 	}
-	return s.Notices.Settled(ctx, db, q.OwnerID, q.ID)
+	if err := s.Notices.Settled(ctx, tx, q.OwnerID, q.ID); err != nil {
+		return err
+	}
+	return s.noteRequest(ctx, tx, "request."+state, q.ID, q.ShareID, q.Asker, audit.Details{"with": q.ShareWith, "share": q.NewID})
 }
 
 // sweepRequests gives up questions that nobody answers, and forgets old ones.

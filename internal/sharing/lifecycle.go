@@ -10,6 +10,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/store"
@@ -101,29 +102,46 @@ func unknownFor(profile client.Profile, err error) error {
 // errSecret is the answer to a notification that should know its share's secret.
 var errSecret = ocm.NewError(http.StatusForbidden, "SECRET_MISMATCH", "the sharedSecret is not that of the share")
 
-// proven checks the sharedSecret of a notification in an older form: a wrong one
-// is refused, and so is none where nothing else proves who sends it.
+// errUnsigned is the answer to a notification that nothing but a signature can
+// prove.
+var errUnsigned = ocm.NewError(http.StatusUnauthorized, ocm.CodeSignatureRequired, "that someone is gone is believed only when it is signed")
+
+// proven makes sure that a notification comes from who it says. What is signed
+// may lack the sharedSecret of its share, but not have a wrong one. What is not
+// signed needs it, whatever the family of servers: hosts and ids can be guessed.
+// That of oCIS names the recipient in its place, and its ids cannot be guessed.
 func (s *Service) proven(ctx context.Context, db bun.IDB, from Origin, profile client.Profile, n *ocm.Notification) error {
-	if n.ProviderID == "" || n.SharedSecret == "" && (from.Signed || !profile.SecretProves) {
+	switch {
+	case n.Type == ocm.UserRemoved || n.Type == ocm.GroupRemoved:
+		if !from.Signed {
+			return errUnsigned
+		}
+		return nil
+	case n.ProviderID == "", n.SharedSecret == "" && from.Signed:
+		return nil
+	case n.Type == ocm.ShareDeclined && n.ShareWith != (ocm.Address{}): // of a request
 		return nil
 	}
 	var right bool
 	if ours(n.Type) {
 		o, err := s.about(ctx, db, from.Host, n)
 		if err != nil {
-			return err
+			return unless(err, ErrNoShare) // there is no secret, and nothing that could be changed
 		}
 		right = subtle.ConstantTimeCompare([]byte(o.SecretHash), []byte(hash(n.SharedSecret))) == 1
 	} else {
 		in, err := get[Incoming](ctx, db, "provider_id = ? AND peer_host = ?", n.ProviderID, string(from.Host))
 		if err != nil {
-			return err
+			return unless(err, ErrNoShare)
 		}
 		secret, err := s.secret(in)
 		if err != nil {
 			return err
 		}
 		right = subtle.ConstantTimeCompare([]byte(secret.Reveal()), []byte(n.SharedSecret.Reveal())) == 1
+		if n.SharedSecret == "" && profile.NotificationForm == ocm.NotifyGrantee {
+			right = len(n.ProviderID) >= unguessable && isGrantee(n.Grantee, in.ShareWith)
+		}
 	}
 	if !right {
 		return errSecret
@@ -201,6 +219,9 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 		if err != nil || !o.Live(s.Now()) || o.State == StateAccepted {
 			return err
 		}
+		if err := s.noteAnswer(ctx, tx, peer, "share.accepted", o); err != nil {
+			return err
+		}
 		if err := s.setState(ctx, tx, o, StateAccepted, ""); err != nil {
 			return err
 		}
@@ -217,6 +238,9 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 		reason, kind := "declined by the recipient", notice.Declined
 		if o.State == StateAccepted {
 			reason, kind = "given back by the recipient", notice.GivenBack
+		}
+		if err := s.noteAnswer(ctx, tx, peer, "share.declined", o); err != nil {
+			return err
 		}
 		if err := s.setState(ctx, tx, o, StateDeclined, reason); err != nil {
 			return err
@@ -239,9 +263,12 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 		if err != nil || in.EndedAt != 0 {
 			return err
 		}
-		same := sameRights(splitPerms(in.Permissions), n.Permissions)
+		was, same := in.Permissions, sameRights(splitPerms(in.Permissions), n.Permissions)
 		in.Permissions = joinPerms(n.Permissions)
 		if _, err = tx.NewUpdate().Model(in).Column("permissions").WherePK().Exec(ctx); err != nil {
+			return err
+		}
+		if err := s.noteReceived(ctx, tx, "share.changed", in, audit.Details{"from": was, "to": in.Permissions}); err != nil {
 			return err
 		}
 		if n.ShareID != "" { // they are the answer to a request
@@ -262,10 +289,17 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 		if err := s.recipientGone(ctx, tx, ocm.ShareTypeUser, who, "the recipient is no longer there"); err != nil {
 			return err
 		}
-		return s.Contacts.Gone(ctx, tx, who)
+		if err := s.Contacts.Gone(ctx, tx, who); err != nil || peer == s.Self {
+			return err
+		}
+		return audit.Note(ctx, tx, s.Now(), audit.Event{Action: "person.gone", Kind: "person", Target: who.String()})
 
 	case ocm.GroupRemoved:
-		return s.recipientGone(ctx, tx, ocm.ShareTypeGroup, ocm.Address{Identifier: n.GroupID, Host: peer}, "the group is no longer there")
+		who := ocm.Address{Identifier: n.GroupID, Host: peer}
+		if err := s.recipientGone(ctx, tx, ocm.ShareTypeGroup, who, "the group is no longer there"); err != nil || peer == s.Self {
+			return err
+		}
+		return audit.Note(ctx, tx, s.Now(), audit.Event{Action: "group.gone", Kind: "group", Target: who.String()})
 	}
 	return ocm.NewError(http.StatusNotImplemented, ocm.CodeNotificationUnknown, "this server does not handle "+n.Type)
 }
@@ -298,11 +332,22 @@ func (s *Service) recipientGone(ctx context.Context, tx bun.Tx, shareType string
 	return err
 }
 
+// noteAnswer records what a recipient on another server made of a share of ours;
+// of one on this server it is recorded on their side.
+func (s *Service) noteAnswer(ctx context.Context, tx bun.Tx, peer ocm.Host, action string, o *Outgoing) error {
+	if peer == s.Self {
+		return nil
+	}
+	return s.noteSent(ctx, tx, action, o, nil)
+}
+
 func (s *Service) endIncoming(ctx context.Context, tx bun.Tx, in *Incoming, reason string) error {
 	in.EndedAt, in.EndedReason = s.Now().UnixMilli(), reason
-	_, err := tx.NewUpdate().Model(in).Column("ended_at", "ended_reason").WherePK().Exec(ctx)
+	if _, err := tx.NewUpdate().Model(in).Column("ended_at", "ended_reason").WherePK().Exec(ctx); err != nil {
+		return err
+	}
 	s.forget(in.ID)
-	if err != nil {
+	if err := s.noteReceived(ctx, tx, "share.ended", in, audit.Details{"reason": reason}); err != nil {
 		return err
 	}
 	return s.tellEnded(ctx, tx, in, reason)

@@ -14,6 +14,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/seal"
@@ -130,6 +131,16 @@ func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing, a
 			return err
 		}
 		if _, err := tx.NewInsert().Model(o).Exec(ctx); err != nil {
+			return err
+		}
+		details := audit.Details{"permissions": o.Permissions, "shareType": o.ShareType}
+		if o.ExpiresAt != 0 {
+			details["expiresAt"] = store.Time(o.ExpiresAt).UTC()
+		}
+		if o.Parent != "" {
+			details["parent"] = o.Parent
+		}
+		if err := s.noteSent(ctx, tx, "share.created", o, details); err != nil {
 			return err
 		}
 		if o.Parent != "" && !o.Granted { // a recipient had it made
@@ -259,6 +270,26 @@ func (s *Service) Sent(ctx context.Context, ownerID string) ([]Outgoing, error) 
 	return out, s.explainWaiting(ctx, ownerID, out)
 }
 
+// SharedBelow tells what of a person's own files is shared at or below a folder:
+// with how many, by path.
+func (s *Service) SharedBelow(ctx context.Context, ownerID, folder string) (map[string]int, error) {
+	var rows []struct {
+		Path  string
+		Count int
+	}
+	below, args := store.Below("path", folder)
+	err := s.DB.Read.NewSelect().Model((*Outgoing)(nil)).ColumnExpr("path, COUNT(*) AS count").
+		Where("owner_id = ?", ownerID).Where("state IN (?)", bun.List([]string{StatePending, StateDelivered, StateAccepted})).
+		Where("expires_at = 0 OR expires_at > ?", s.Now().UnixMilli()).
+		WhereGroup(" AND ", func(q *bun.SelectQuery) *bun.SelectQuery { return q.Where("path = ?", folder).WhereOr(below, args...) }).
+		GroupExpr("path").Scan(ctx, &rows)
+	out := make(map[string]int, len(rows))
+	for _, r := range rows {
+		out[r.Path] = r.Count
+	}
+	return out, err
+}
+
 // explainWaiting says of shares that wait for delivery what the last attempt
 // met.
 func (s *Service) explainWaiting(ctx context.Context, ownerID string, shares []Outgoing) error {
@@ -334,6 +365,9 @@ func (s *Service) end(ctx context.Context, tx bun.Tx, o *Outgoing, reason string
 	*o = *now
 	if o.State == StateEnded { // with the one it was made in the right of
 		return nil
+	}
+	if err := s.noteSent(ctx, tx, "share.ended", o, audit.Details{"reason": reason, "was": o.State}); err != nil {
+		return err
 	}
 	if err := s.endReshares(ctx, tx, o); err != nil {
 		return err
@@ -460,6 +494,9 @@ func (s *Service) setEnd(ctx context.Context, tx bun.Tx, o *Outgoing, end int64)
 			return errEndsLater
 		}
 	}
+	if err := s.noteSent(ctx, tx, "share.changed", o, audit.Details{"ended": ended(o.ExpiresAt), "ends": ended(end)}); err != nil {
+		return err
+	}
 	o.ExpiresAt, o.UpdatedAt = end, s.Now().UnixMilli()
 	if _, err := tx.NewUpdate().Model(o).Column("expires_at", "updated_at").WherePK().Exec(ctx); err != nil {
 		return err
@@ -483,11 +520,23 @@ func (s *Service) setEnd(ctx context.Context, tx bun.Tx, o *Outgoing, end int64)
 	return err
 }
 
+// ended is an end as records tell it.
+func ended(ms int64) string {
+	if ms == 0 {
+		return "never"
+	}
+	return store.Time(ms).UTC().Format(time.RFC3339)
+}
+
 // setRights gives a share other rights, in tx, and tells the peer; of a request that
 // it is the yes to that. The shares made in its right keep within them.
 func (s *Service) setRights(ctx context.Context, tx bun.Tx, o *Outgoing, permissions []string, asked *ReceivedRequest) error {
+	was := o.Permissions
 	o.Permissions, o.UpdatedAt = joinPerms(permissions), s.Now().UnixMilli()
 	if _, err := tx.NewUpdate().Model(o).Column("permissions", "updated_at").WherePK().Exec(ctx); err != nil {
+		return err
+	}
+	if err := s.noteSent(ctx, tx, "share.changed", o, audit.Details{"from": was, "to": o.Permissions}); err != nil {
 		return err
 	}
 	if err := s.limitReshares(ctx, tx, o); err != nil {
