@@ -292,20 +292,37 @@ type changeCmd struct {
 	ID   string `arg:"" help:"The share, by its id or the end of it: see weft shares."`
 	Read bool   `help:"To read only."`
 	rights
-	JSON bool `help:"Print JSON."`
+	Expires string `help:"When the share ends: 2027-01-31, or 30d, or 12h, or never." placeholder:"DATE"`
+	JSON    bool   `help:"Print JSON."`
 }
 
 func (c *changeCmd) Help() string {
-	return `The new rights hold at once, in place of those there were.
+	return `The new rights hold at once, in place of those there were. So does another end, on
+your server; that of who received the share is not told of it, and may go by the old one.
 
 Example:
   weft change 4f1c2a90 --write
-  weft change 4f1c2a90 --read`
+  weft change 4f1c2a90 --read
+  weft change 4f1c2a90 --expires 30d`
 }
 
 func (c *changeCmd) Run(ctx context.Context, io IO) error {
-	if c.Read == (c.Write || c.Reshare) {
-		return usagef("say which rights: --read, or --write and --reshare")
+	rights := c.Read || c.Write || c.Reshare
+	if c.Read && (c.Write || c.Reshare) || !rights && c.Expires == "" {
+		return usagef("say which rights: --read, or --write and --reshare; or another end: --expires")
+	}
+	in := map[string]any{}
+	if rights {
+		in["permissions"] = c.permissions()
+	}
+	if c.Expires == "never" {
+		in["expiresAt"] = ""
+	} else if c.Expires != "" {
+		t, err := parseExpiry(c.Expires, time.Now())
+		if err != nil {
+			return err
+		}
+		in["expiresAt"] = t.UTC().Format(time.RFC3339)
 	}
 	s, err := openSession(io)
 	if err != nil {
@@ -316,7 +333,7 @@ func (c *changeCmd) Run(ctx context.Context, io IO) error {
 		return err
 	}
 	var o sentShare
-	if err := s.call(ctx, "PATCH", "/shares/"+id, map[string]any{"permissions": c.permissions()}, &o); err != nil {
+	if err := s.call(ctx, "PATCH", "/shares/"+id, in, &o); err != nil {
 		return err
 	}
 	if c.JSON {

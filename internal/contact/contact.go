@@ -31,6 +31,7 @@ import (
 type Peers interface {
 	Discover(ctx context.Context, host ocm.Host) (*ocm.Discovery, error)
 	Peer(ctx context.Context, host ocm.Host) (client.Peer, error)
+	Known(ctx context.Context, host ocm.Host) *ocm.Discovery
 }
 
 // Service keeps the address books and carries out invites.

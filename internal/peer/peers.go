@@ -129,6 +129,15 @@ func (p *Peers) Discover(ctx context.Context, host ocm.Host) (*ocm.Discovery, er
 	return rec.discovery, nil
 }
 
+// Known is what a peer said of itself when it was last asked, nil for one that
+// never was. It asks nobody.
+func (p *Peers) Known(ctx context.Context, host ocm.Host) *ocm.Discovery {
+	rec := p.record(ctx, host)
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	return rec.discovery
+}
+
 // currentDiscovery is what needs no look-up.
 func (r *record) currentDiscovery(now time.Time) (*ocm.Discovery, error, bool) {
 	if r.discovery != nil && now.Sub(r.discoveryAt) < discoveryFresh {

@@ -45,13 +45,14 @@ type receivedRequest struct {
 	Message      string   `json:"message,omitempty"`
 	Times        int64    `json:"times" doc:"how often it was asked"`
 	State        string   `json:"state" enum:"open,granted,refused,ignored,lapsed"`
+	Proof        string   `json:"proof,omitempty" enum:"signed,unsigned" doc:"whether the message that brought it was signed; absent where that was not kept"`
 	CreatedAt    string   `json:"createdAt" format:"date-time"`
 }
 
 func showReceivedRequest(q sharing.ReceivedRequest) receivedRequest {
 	return receivedRequest{
 		ID: q.ID, Kind: q.Kind, From: q.Asker, With: q.ShareWith, Resource: q.ShareID, Path: q.Path, ResourceType: q.ResourceType,
-		Permissions: q.Rights().Permissions(), Message: q.Message, Times: q.Times, State: q.State, CreatedAt: rfc3339(q.CreatedAt),
+		Permissions: q.Rights().Permissions(), Message: q.Message, Times: q.Times, State: q.State, Proof: q.Proof, CreatedAt: rfc3339(q.CreatedAt),
 	}
 }
 

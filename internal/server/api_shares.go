@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/sharing"
 	"github.com/weft-mesh/weft/internal/tree"
+	"github.com/weft-mesh/weft/internal/web"
 	"github.com/weft-mesh/weft/ocm"
 )
 
@@ -51,6 +53,7 @@ type receivedShare struct {
 	Path             string   `json:"path,omitempty" doc:"where it stands among the files, once accepted"`
 	ExpiresAt        string   `json:"expiresAt,omitempty" format:"date-time"`
 	CreatedAt        string   `json:"createdAt" format:"date-time"`
+	Proof            string   `json:"proof,omitempty" enum:"signed,unsigned" doc:"whether the message that brought it was signed; absent where that was not kept"`
 	UnavailableSince string   `json:"unavailableSince,omitempty" format:"date-time"`
 	UnavailableWhy   string   `json:"unavailableWhy,omitempty"`
 }
@@ -59,7 +62,7 @@ func showReceived(r sharing.Received, now time.Time) receivedShare {
 	out := receivedShare{
 		ID: r.ID, Name: r.Name, Description: r.Description, Sender: r.Sender, SenderName: r.SenderName, Owner: r.Owner,
 		ShareType: r.ShareType, ResourceType: r.ResourceType, Permissions: r.Rights().Permissions(),
-		State: r.MemberState, ExpiresAt: rfc3339(r.ExpiresAt), CreatedAt: rfc3339(r.CreatedAt),
+		State: r.MemberState, Proof: r.Proof, ExpiresAt: rfc3339(r.ExpiresAt), CreatedAt: rfc3339(r.CreatedAt),
 	}
 	if !r.Live(now) {
 		out.State, out.Reason = "ended", r.EndedReason
@@ -137,13 +140,64 @@ func (s *Server) apiShares(api huma.API) {
 		}
 		return &reply[sentShare]{showSent(*o)}, nil
 	})
-	huma.Register(api, operation("PATCH", "/shares/{id}", "changeShare", "Change the rights of a share"), func(ctx context.Context, in *struct {
+	type said struct {
+		Kind string `json:"kind" enum:"good,note,warn,bad" doc:"bad: the share would not arrive"`
+		Code string `json:"code"`
+		Text string `json:"text"`
+	}
+	type prospect struct {
+		With    string `json:"with" doc:"the recipient's address"`
+		Name    string `json:"name,omitempty"`
+		Fits    bool   `json:"fits" doc:"nothing that is known keeps the share from its recipient"`
+		Remarks []said `json:"remarks"`
+	}
+	huma.Register(api, operation("GET", "/shares/check", "checkShare", "Find out what would become of a share; nothing is shared"), func(ctx context.Context, in *struct {
+		Path        string   `query:"path" required:"true" maxLength:"4096"`
+		With        string   `query:"with" required:"true" maxLength:"1024"`
+		Group       bool     `query:"group"`
+		Permissions []string `query:"permissions" doc:"read, write, share; default read"`
+		RequireMFA  bool     `query:"requireMfa"`
+	}) (*reply[prospect], error) {
+		user := asking(ctx)
+		if err := s.mayAsk(user); err != nil {
+			return nil, failing(ctx, err)
+		}
+		n := sharing.NewOutgoing{Path: in.Path, With: in.With, Permissions: in.Permissions, RequireMFA: in.RequireMFA}
+		if in.Group {
+			n.ShareType = ocm.ShareTypeGroup
+		}
+		p, err := s.Sharing.Look(ctx, user, n)
+		if err != nil {
+			return nil, failing(ctx, err)
+		}
+		out := &reply[prospect]{prospect{With: p.With.String(), Name: p.Name, Fits: p.Fits, Remarks: []said{}}}
+		for _, x := range p.Remarks {
+			out.Body.Remarks = append(out.Body.Remarks, said{cmp.Or(x.Kind, "note"), x.Code, remarkText(web.Locales[0], x)})
+		}
+		return out, nil
+	})
+	huma.Register(api, operation("PATCH", "/shares/{id}", "changeShare", "Change the rights of a share, or its end"), func(ctx context.Context, in *struct {
 		ID   string `path:"id" maxLength:"64"`
 		Body struct {
-			Permissions []string `json:"permissions"`
+			Permissions []string `json:"permissions,omitempty" doc:"default: as they are"`
+			ExpiresAt   *string  `json:"expiresAt,omitempty" maxLength:"40" doc:"a date-time (RFC 3339), or empty for no end; in force here, while the recipient's server may go on to show the old one"`
 		}
 	}) (*reply[sentShare], error) {
-		o, err := s.Sharing.ChangePermissions(ctx, asking(ctx).ID, in.ID, in.Body.Permissions)
+		change := sharing.Change{Permissions: in.Body.Permissions}
+		if at := in.Body.ExpiresAt; at != nil {
+			var end time.Time
+			if *at != "" {
+				var err error
+				if end, err = time.Parse(time.RFC3339, *at); err != nil {
+					return nil, failing(ctx, ocm.Invalid("expiresAt", "is no date-time, such as 2026-12-31T18:00:00Z"))
+				}
+			}
+			change.ExpiresAt = &end
+		}
+		if change.Permissions == nil && change.ExpiresAt == nil {
+			return nil, failing(ctx, ocm.Invalid("permissions", "there is nothing to change: give permissions or expiresAt"))
+		}
+		o, err := s.Sharing.Change(ctx, asking(ctx).ID, in.ID, change)
 		if err != nil {
 			return nil, failing(ctx, err)
 		}

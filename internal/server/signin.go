@@ -145,7 +145,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
 func (s *Server) say(w http.ResponseWriter, said web.Said) {
 	b, err := json.Marshal(said)
 	if err != nil || len(b) > maxSaid {
-		said.Args, said.Undo = nil, nil // too much for a cookie: the bare message
+		said.Args, said.Undo, said.Link = nil, nil, nil // too much for a cookie: the bare message
 		b, _ = json.Marshal(said)
 	}
 	s.setCookie(w, cookieSaid, base64.RawURLEncoding.EncodeToString(b), 2*time.Minute)
@@ -164,7 +164,8 @@ func (s *Server) said(w http.ResponseWriter, r *http.Request) *web.Said {
 	s.setCookie(w, cookieSaid, "", 0)
 	said := &web.Said{}
 	b, err := base64.RawURLEncoding.DecodeString(value)
-	if err != nil || json.Unmarshal(b, said) != nil || said.Undo != nil && localPath(said.Undo.Action) != said.Undo.Action {
+	if err != nil || json.Unmarshal(b, said) != nil || said.Undo != nil && localPath(said.Undo.Action) != said.Undo.Action ||
+		said.Link != nil && localPath(said.Link.To) != said.Link.To {
 		return nil
 	}
 	return said
@@ -226,6 +227,12 @@ func section(path string) string {
 		_, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 		below, _, _ := strings.Cut(rest, "/")
 		return strings.TrimSuffix("admin/"+below, "/")
+	}
+	switch part {
+	case "share":
+		return "shares"
+	case "requests":
+		return "inbox"
 	}
 	return part
 }

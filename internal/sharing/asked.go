@@ -51,6 +51,7 @@ type ReceivedRequest struct {
 	Message      string
 	Times        int64 // how often it was asked
 	State        string
+	Proof        string // ProofSigned …; "" where it was not kept
 	CreatedAt    int64
 	UpdatedAt    int64
 }
@@ -121,7 +122,7 @@ func (s *Service) putShare(ctx context.Context, from Origin, n *ocm.Notification
 	}
 	q := &ReceivedRequest{
 		OwnerID: owner.ID, Owner: n.Owner.String(), Kind: AskShare, Asker: n.ShareWith.String(), PeerHost: string(from.Host), ShareWith: n.ShareWith.String(),
-		ShareID: n.ShareID, ResourceType: n.ResourceType, Permissions: joinPerms(n.Permissions), Message: n.Message,
+		ShareID: n.ShareID, ResourceType: n.ResourceType, Permissions: joinPerms(n.Permissions), Message: n.Message, Proof: from.proof(),
 	}
 	if err := s.maySend(ctx, from, q); err != nil {
 		return nil, err
@@ -209,7 +210,7 @@ func (s *Service) ask(ctx context.Context, q *ReceivedRequest, also inTx) error 
 			explain.Note(ctx, "request", "asked before, nobody is asked again")
 			q.NewID = before.NewID
 			_, err := tx.NewUpdate().Model((*ReceivedRequest)(nil)).Where("id = ?", before.ID).
-				Set("times = times + 1").Set("message = ?", q.Message).Set("permissions = ?", q.Permissions).Set("updated_at = ?", now.UnixMilli()).Exec(ctx)
+				Set("times = times + 1").Set("message = ?", q.Message).Set("permissions = ?", q.Permissions).Set("proof = ?", q.Proof).Set("updated_at = ?", now.UnixMilli()).Exec(ctx)
 			return err
 		case err == nil && before.State == QuestionRefused && now.Sub(store.Time(before.UpdatedAt)) < quietAfterNo:
 			explain.Note(ctx, "request", "refused by its owner not long ago")
@@ -286,7 +287,7 @@ func (s *Service) putReshare(ctx context.Context, from Origin, profile client.Pr
 	}
 	q := &ReceivedRequest{
 		OwnerID: owner.ID, Kind: AskReshare, Asker: parent.ShareWith, PeerHost: parent.PeerHost, ShareWith: n.ShareWith.String(), ShareID: parent.ID,
-		Path: parent.Path, Parent: parent.ID, NewID: store.NewID(), ResourceType: parent.ResourceType, Permissions: joinPerms(permissions), Message: n.Message,
+		Path: parent.Path, Parent: parent.ID, NewID: store.NewID(), ResourceType: parent.ResourceType, Permissions: joinPerms(permissions), Message: n.Message, Proof: from.proof(),
 	}
 	inOrder := func(ctx context.Context, tx bun.Tx) error {
 		return s.hear(ctx, tx, from, aboutReshare(parent.ID, q.ShareWith), false)

@@ -54,6 +54,7 @@ type Incoming struct {
 	UnavailableSince int64
 	UnavailableWhy   string
 	Quarantine       string // why it waits apart from other shares; "" when it does not
+	Proof            string // ProofSigned …; "" where it was not kept
 	WarnedFor        int64  // the end that its people were told of beforehand
 	CreatedAt        int64
 }
@@ -101,6 +102,19 @@ type Origin struct {
 	Signed    bool         // by the host; an unsigned sender's name proves nothing
 	Said      time.Time    // when it was signed; zero where that is not told
 	Signature string       // to know the same message by; "" when there is none
+}
+
+// Whether the message that brought something was signed.
+const (
+	ProofSigned   = "signed"
+	ProofUnsigned = "unsigned"
+)
+
+func (o Origin) proof() string {
+	if o.Signed {
+		return ProofSigned
+	}
+	return ProofUnsigned
 }
 
 // Receive stores a share that peer sends, and returns the recipient's display
@@ -212,6 +226,7 @@ func (s *Service) sift(ctx context.Context, from Origin, in *Incoming, members [
 			invited++
 		}
 	}
+	in.Proof = from.proof()
 	explain.Note(ctx, "contacts", "of %d recipients, %d know %s, %d by an invite, %d block it", len(members), known, in.Sender, invited, blocked)
 	local, v := from.Host == s.Self, from.Verdict
 	if in.GroupID == "" && blocked > 0 && !local {

@@ -65,6 +65,8 @@ type Outgoing struct {
 	WarnedFor     int64  // the end that its owner was told of beforehand
 	CreatedAt     int64
 	UpdatedAt     int64
+
+	NextTry int64 `bun:"-"` // when a delivery that failed is tried again
 }
 
 // Live reports whether the share gives access at the given time.
@@ -118,9 +120,7 @@ func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing, a
 		return err
 	}
 	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		same, err := tx.NewSelect().Model((*Outgoing)(nil)).
-			Where("owner_id = ? AND path = ? AND share_with = ? AND share_type = ?", o.OwnerID, o.Path, o.ShareWith, o.ShareType).
-			Where("state IN (?)", bun.List([]string{StatePending, StateDelivered, StateAccepted})).Exists(ctx)
+		same, err := s.shared(ctx, tx, o)
 		if err != nil {
 			return err
 		}
@@ -294,7 +294,7 @@ func (s *Service) SharedBelow(ctx context.Context, ownerID, folder string) (map[
 // met.
 func (s *Service) explainWaiting(ctx context.Context, ownerID string, shares []Outgoing) error {
 	var waiting []delivery.Row
-	err := s.DB.Read.NewSelect().Model(&waiting).Column("order_key", "last_error").
+	err := s.DB.Read.NewSelect().Model(&waiting).Column("order_key", "last_error", "next_at").
 		Where("state = ? AND kind = ? AND last_error <> ''", delivery.Pending, kindShare).
 		Where("order_key IN (SELECT id FROM outgoing_shares WHERE owner_id = ? AND state = ?)", ownerID, StatePending).Scan(ctx)
 	if err != nil {
@@ -304,7 +304,7 @@ func (s *Service) explainWaiting(ctx context.Context, ownerID string, shares []O
 		for i := range shares {
 			if shares[i].ID == m.OrderKey {
 				said, _, _ := strings.Cut(m.LastError, " (") // as setback writes it
-				shares[i].StateReason = said + ", will be tried again"
+				shares[i].StateReason, shares[i].NextTry = said+", will be tried again", m.NextAt
 			}
 		}
 	}
@@ -439,10 +439,23 @@ func (s *Service) setState(ctx context.Context, tx bun.IDB, o *Outgoing, state, 
 	return err
 }
 
-// ChangePermissions gives a share other rights, at once here, and tells the peer.
-func (s *Service) ChangePermissions(ctx context.Context, ownerID, id string, permissions []string) (*Outgoing, error) {
-	if err := checkPermissions(permissions); err != nil {
-		return nil, err
+// Change is what an owner changes about a share; nil leaves it as it is.
+type Change struct {
+	Permissions []string
+	ExpiresAt   *time.Time // a zero time: no end
+}
+
+// Change gives a share other rights or another end, at once here. The peer is
+// told of the rights; OCM knows no word for another end, so the copy there keeps
+// the one it was created with, while this server goes by the new one.
+func (s *Service) Change(ctx context.Context, ownerID, id string, c Change) (*Outgoing, error) {
+	if c.Permissions != nil {
+		if err := checkPermissions(c.Permissions); err != nil {
+			return nil, err
+		}
+	}
+	if c.ExpiresAt != nil && !c.ExpiresAt.IsZero() && !c.ExpiresAt.After(s.Now()) {
+		return nil, ErrExpiresPast
 	}
 	var out *Outgoing
 	err := s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
@@ -454,10 +467,65 @@ func (s *Service) ChangePermissions(ctx context.Context, ownerID, id string, per
 			return ErrShareEnded
 		}
 		out = o
-		return s.setRights(ctx, tx, o, permissions, nil)
+		if c.ExpiresAt != nil {
+			if err := s.setEnd(ctx, tx, o, store.Millis(*c.ExpiresAt)); err != nil {
+				return err
+			}
+		}
+		if c.Permissions == nil || joinPerms(c.Permissions) == o.Permissions {
+			return nil
+		}
+		return s.setRights(ctx, tx, o, c.Permissions, nil)
 	})
 	s.Outbox.Wake()
 	return out, err
+}
+
+// setEnd gives a share another end, and so the copy of someone on this server. A
+// share that is there by another's right to pass it on ends with that one at the
+// latest.
+func (s *Service) setEnd(ctx context.Context, tx bun.Tx, o *Outgoing, end int64) error {
+	if o.Parent != "" && !o.Granted {
+		parent, err := get[Outgoing](ctx, tx, "id = ?", o.Parent)
+		if err != nil {
+			return err
+		}
+		if parent.ExpiresAt != 0 && (end == 0 || end > parent.ExpiresAt) {
+			return errEndsLater
+		}
+	}
+	if err := s.noteSent(ctx, tx, "share.changed", o, audit.Details{"ended": ended(o.ExpiresAt), "ends": ended(end)}); err != nil {
+		return err
+	}
+	o.ExpiresAt, o.UpdatedAt = end, s.Now().UnixMilli()
+	if _, err := tx.NewUpdate().Model(o).Column("expires_at", "updated_at").WherePK().Exec(ctx); err != nil {
+		return err
+	}
+	if ocm.Host(o.PeerHost) == s.Self {
+		_, err := tx.NewUpdate().Model((*Incoming)(nil)).Set("expires_at = ?", end).
+			Where("peer_host = ? AND provider_id = ? AND ended_at = 0", o.PeerHost, o.ID).Exec(ctx)
+		if err != nil {
+			return err
+		}
+	}
+	if end == 0 {
+		return nil
+	}
+	children, err := reshares(ctx, tx, o)
+	for i := range children {
+		if c := &children[i]; err == nil && (c.ExpiresAt == 0 || c.ExpiresAt > end) {
+			err = s.setEnd(ctx, tx, c, end)
+		}
+	}
+	return err
+}
+
+// ended is an end as records tell it.
+func ended(ms int64) string {
+	if ms == 0 {
+		return "never"
+	}
+	return store.Time(ms).UTC().Format(time.RFC3339)
 }
 
 // setRights gives a share other rights, in tx, and tells the peer; of a request that

@@ -114,6 +114,8 @@ var (
 	ErrShareHome   = ocm.NewError(http.StatusBadRequest, "SHARE_HOME", "Your whole home cannot be shared. Choose a folder or a file in it.")
 	ErrNotShared   = ocm.NewError(http.StatusForbidden, "RESHARE_FORBIDDEN", "This came from someone else. Only its owner can share it: ask them to include the person (weft reshare).")
 	ErrExpiresPast = ocm.NewError(http.StatusBadRequest, "EXPIRES_IN_PAST", "The end of the share lies in the past. Give a later date.")
+
+	errEndsLater = ocm.NewError(http.StatusBadRequest, "EXPIRES_AFTER_PARENT", "This was shared at the request of someone whose own share ends before that. Give an earlier date.")
 )
 
 // row times and lists

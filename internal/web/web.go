@@ -67,6 +67,13 @@ type Said struct {
 	Args []string `json:"a,omitempty"`
 	Text string   `json:"s,omitempty"` // in place of Key: an error's sentence
 	Undo *Undo    `json:"u,omitempty"`
+	Link *Link    `json:"l,omitempty"`
+}
+
+// Link leads to what the act brought.
+type Link struct {
+	To  string `json:"h"` // path of ours
+	Key string `json:"t"`
 }
 
 // Undo is a form that takes the act back.

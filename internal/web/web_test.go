@@ -140,3 +140,32 @@ func TestAssetsAreKeptAndCompressed(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatTheDatabaseHoldsIsTranslated(t *testing.T) {
+	for _, c := range []struct{ said, de string }{
+		{"ended by its owner", "vom Eigentümer beendet"},
+		{"cloud.example.org does not answer, will be tried again", "cloud.example.org antwortet nicht; es wird noch einmal versucht"},
+		{"there is no server named x.example, will be tried again", "es gibt keinen Server namens x.example; es wird noch einmal versucht"},
+		{"x.example refused it (UNAUTHORIZED)", "x.example hat es abgelehnt (UNAUTHORIZED)"},
+		{"x.example cannot be used: the peer's address is not a public one; calls to private addresses are refused", "x.example kann nicht verwendet werden: die Adresse ist nicht öffentlich; Verbindungen zu privaten Adressen sind nicht erlaubt"},
+		{"x.example takes single files to read by one person, and nothing else.", "x.example nimmt nur einzelne Dateien zum Lesen für eine Person an."},
+		{"the sender is in nobody's address book", "der Absender steht in keinem Adressbuch"},
+		{"withdrawn by bob@x.example", "zurückgezogen von bob@x.example"},
+		{"The share's server refused this (502 Bad Gateway).", "Der Server hat das abgelehnt (502 Bad Gateway)."},
+		{"x.example does not pass it on, or knows nobody of that name", "x.example gibt sie nicht weiter oder kennt niemanden dieses Namens"},
+		{"This request has its answer already: refused.", "Diese Anfrage ist schon beantwortet: abgelehnt."},
+		{"in words of one's own (really)", "in words of one's own (really)"},
+	} {
+		if got := Locales[0].Said(c.said); got != c.said {
+			t.Errorf("English changes: %q", got)
+		}
+		if got := LocaleFor("de", "").Said(c.said); got != c.de {
+			t.Errorf("%q: %q, want %q", c.said, got, c.de)
+		}
+		for _, tag := range []string{"fr", "es"} {
+			if got := LocaleFor(tag, "").Said(c.said); c.said != c.de && (got == c.said || strings.ContainsAny(got, "{}")) {
+				t.Errorf("%s: %q", tag, got)
+			}
+		}
+	}
+}

@@ -45,29 +45,69 @@ const copying = (root) => {
   }
 };
 
-// A link with data-dialog opens its page's main part above this one.
-const dialog = async (link) => {
-  const r = await fetch(link.href, { headers: { Accept: "text/html" } });
-  if (!r.ok || r.redirected && !r.url.startsWith(link.href)) throw new Error("no page");
-  const page = new DOMParser().parseFromString(await r.text(), "text/html");
+// A link with data-dialog opens its page's main part above this one. Forms in it
+// with data-stay keep what they lead to there.
+const parsed = async (answer) => new DOMParser().parseFromString(await answer.text(), "text/html");
+
+const fill = async (box, page) => {
   const part = page.querySelector("main .dialog");
-  if (!part) throw new Error("no dialog");
-  const box = document.createElement("dialog");
-  const close = document.createElement("button");
-  close.type = "button";
-  close.className = "close plain";
-  close.setAttribute("aria-label", link.dataset.close || "×");
-  close.textContent = "×";
-  close.addEventListener("click", () => box.close());
-  box.append(close, document.adoptNode(part));
+  if (!part) return false;
+  const close = box.querySelector(".close");
+  const said = [...page.querySelectorAll("main > .notice")];
+  box.replaceChildren(close, ...said.concat(part).map((e) => document.adoptNode(e)));
   const heading = box.querySelector("h1");
   if (heading) {
     heading.id ||= "dialog-heading";
     box.setAttribute("aria-labelledby", heading.id);
   }
-  box.addEventListener("close", () => { box.remove(); link.focus(); });
-  document.body.append(box);
+  // What the page itself would have loaded; what is here already stays.
+  await Promise.all([...page.querySelectorAll("head script[type=module][src]")].map((s) => import(s.getAttribute("src"))));
   ready(box);
+  if (said.length && box.open) {
+    said[0].tabIndex = -1;
+    said[0].focus();
+    box.scrollTop = 0;
+  }
+  return true;
+};
+
+const dialog = async (link) => {
+  const r = await fetch(link.href, { headers: { Accept: "text/html" } });
+  if (!r.ok || r.redirected && !r.url.startsWith(link.href)) throw new Error("no page");
+  const box = document.createElement("dialog");
+  const close = document.createElement("button");
+  close.type = "button";
+  close.className = "close plain";
+  close.setAttribute("aria-label", link.dataset.close || document.body.dataset.close || "×");
+  close.textContent = "×";
+  close.addEventListener("click", () => box.close());
+  box.append(close);
+  document.body.append(box);
+  if (!await fill(box, await parsed(r))) {
+    box.remove();
+    throw new Error("no dialog");
+  }
+  let changed = false;
+  box.addEventListener("close", () => {
+    box.remove();
+    if (changed) location.reload();
+    else link.focus();
+  });
+  box.addEventListener("submit", async (e) => {
+    const form = e.target.closest("form[data-stay]");
+    if (!form) return;
+    e.preventDefault();
+    const body = new URLSearchParams(new FormData(form, e.submitter));
+    box.setAttribute("aria-busy", "true");
+    try {
+      const answer = await fetch(form.getAttribute("action"), { method: "POST", body, headers: { Accept: "text/html" } });
+      changed ||= answer.redirected;
+      if (!await fill(box, await parsed(answer))) location.assign(answer.url);
+    } catch {
+      form.submit(); // the browser says what is wrong
+    }
+    box.removeAttribute("aria-busy");
+  });
   box.showModal();
 };
 document.addEventListener("click", (e) => {
