@@ -224,14 +224,22 @@ func (l *Locale) Day(at time.Time) string {
 // into the reader's.
 func (l *Locale) When(at time.Time) string { return l.Day(at) + ", " + at.Format("15:04") }
 
-// Error writes an error for people. The code decides in other languages than
-// English, because the sentence is in English.
+// Error writes an error for people. In other languages than English its sentence
+// is looked for, because it tells more than its code, which decides otherwise.
 func (l *Locale) Error(err error) string {
 	e, ok := errors.AsType[*ocm.Error](err)
 	if !ok {
 		return l.T("error.INTERNAL_ERROR")
 	}
+	if len(e.Fields) > 0 { // what is wrong with a field is written for programs
+		if t, ok := l.texts["error."+string(e.Code)+"."+e.Fields[0].Name]; ok {
+			return t.Other
+		}
+	}
 	if l != Locales[0] {
+		if s := l.Said(e.Message); s != e.Message {
+			return s
+		}
 		if t, ok := l.texts["error."+string(e.Code)]; ok {
 			return t.Other
 		}
