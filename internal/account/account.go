@@ -3,6 +3,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"github.com/uptrace/bun"
 	"golang.org/x/text/unicode/norm"
 
+	"github.com/weft-mesh/weft/internal/mail"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
 )
@@ -40,7 +42,16 @@ type User struct {
 	Quota        int64  // bytes, NoQuota for none
 	Language     string // of the pages and of what is sent; "" for the browser's
 	CreatedAt    int64
+	Mail         string // when notices go by e-mail: MailNever …; "" for no choice
+	MailedAt     int64
 }
+
+// When notices go to a person by e-mail.
+const (
+	MailNever  = "never"
+	MailAtOnce = "at-once"
+	MailDaily  = "daily"
+)
 
 // Admin reports whether the user may do what operators do.
 func (u User) Admin() bool { return u.Role == RoleAdmin }
@@ -106,14 +117,15 @@ func (a *Accounts) Add(ctx context.Context, n NewUser) (User, error) {
 	if err := checkPassword(n.Password); err != nil {
 		return User{}, err
 	}
-	if n.DisplayName = strings.TrimSpace(n.DisplayName); n.DisplayName == "" {
-		n.DisplayName = n.Name
+	shown, err := checkDisplayName(n.DisplayName)
+	if err != nil {
+		return User{}, err
 	}
-	if len(n.DisplayName) > 255 || !utf8.ValidString(n.DisplayName) || strings.ContainsFunc(n.DisplayName, func(r rune) bool { return r < ' ' }) {
-		return User{}, ocm.Invalid("displayName", "has at most 255 bytes, without control characters")
-	}
-	if n.Email != "" && (!strings.Contains(n.Email, "@") || len(n.Email) > 254 || strings.ContainsAny(n.Email, "\r\n ")) {
-		return User{}, ocm.Invalid("email", "is not an e-mail address")
+	n.DisplayName = cmp.Or(shown, n.Name)
+	if n.Email != "" {
+		if err := mail.CheckAddress(n.Email); err != nil {
+			return User{}, err
+		}
 	}
 	if n.Quota <= 0 {
 		n.Quota = NoQuota
@@ -125,7 +137,7 @@ func (a *Accounts) Add(ctx context.Context, n NewUser) (User, error) {
 	if n.Admin {
 		u.Role = RoleAdmin
 	}
-	_, err := a.db.Write.NewInsert().Model(&u).Exec(ctx)
+	_, err = a.db.Write.NewInsert().Model(&u).Exec(ctx)
 	if store.IsConflict(err) {
 		return User{}, ErrUserExists
 	}
@@ -188,6 +200,11 @@ func (a *Accounts) Search(ctx context.Context, text string, limit int64) ([]User
 // SetPassword gives a user another password and ends all sessions; app
 // passwords stay.
 func (a *Accounts) SetPassword(ctx context.Context, id string, p ocm.Secret) error {
+	return a.setPassword(ctx, id, p, "")
+}
+
+// setPassword leaves the session of the token but.
+func (a *Accounts) setPassword(ctx context.Context, id string, p, but ocm.Secret) error {
 	if err := checkPassword(p); err != nil {
 		return err
 	}
@@ -201,9 +218,63 @@ func (a *Accounts) SetPassword(ctx context.Context, id string, p ocm.Secret) err
 		if n, _ := res.RowsAffected(); n == 0 {
 			return ErrNoUser
 		}
-		_, err = tx.NewDelete().Model((*Credential)(nil)).Where("user_id = ? AND kind = ?", id, kindSession).Exec(ctx)
+		_, err = endSessions(ctx, tx, id, but)
 		return err
 	})
+}
+
+// Profile is what people decide about themselves; nil leaves it as it is.
+type Profile struct {
+	DisplayName *string
+	Mail        *string // MailNever, MailAtOnce or MailDaily
+}
+
+// ErrNoAddress says why there can be no e-mails.
+var ErrNoAddress = ocm.NewError(http.StatusConflict, "NO_EMAIL_ADDRESS",
+	"Your account has no e-mail address. Ask the operator of this server to enter one.")
+
+// Edit changes what a user decides.
+func (a *Accounts) Edit(ctx context.Context, u User, p Profile) (User, error) {
+	if p.DisplayName != nil {
+		name, err := checkDisplayName(*p.DisplayName)
+		if err != nil {
+			return u, err
+		}
+		u.DisplayName = cmp.Or(name, u.Name)
+	}
+	if p.Mail != nil {
+		switch *p.Mail {
+		case MailAtOnce, MailDaily:
+			if u.Email == "" {
+				return u, ErrNoAddress
+			}
+		case MailNever:
+		default:
+			return u, ocm.Invalid("mail", "must be never, at-once or daily")
+		}
+		u.Mail = *p.Mail
+	}
+	_, err := a.db.Write.NewUpdate().Model(&u).Column("display_name", "mail").WherePK().Exec(ctx)
+	return u, err
+}
+
+func checkDisplayName(name string) (string, error) {
+	name = strings.TrimSpace(name)
+	if len(name) > 255 || !utf8.ValidString(name) || ocm.DisplayName(name) != name {
+		return "", ocm.Invalid("displayName", "has at most 255 bytes, without control characters")
+	}
+	return name, nil
+}
+
+// SetEmail gives a user another e-mail address; "" for none.
+func (a *Accounts) SetEmail(ctx context.Context, id, address string) error {
+	if address != "" {
+		if err := mail.CheckAddress(address); err != nil {
+			return err
+		}
+	}
+	_, err := a.db.Write.NewUpdate().Model((*User)(nil)).Set("email = ?", address).Where("id = ?", id).Exec(ctx)
+	return err
 }
 
 // Remove deletes a user with all credentials and memberships, in the caller's

@@ -38,7 +38,8 @@ type Credential struct {
 	Hash       string
 	CreatedAt  int64
 	LastUsedAt int64
-	ExpiresAt  int64 // 0: never
+	ExpiresAt  int64  // 0: never
+	BegunFrom  string // the client's address at the sign-in; "" for app passwords
 }
 
 // Errors of signing in.
@@ -46,6 +47,8 @@ var (
 	ErrCredentials = ocm.NewError(http.StatusUnauthorized, "CREDENTIALS_INVALID", "The name or the password is not right.")
 	ErrSession     = ocm.NewError(http.StatusUnauthorized, "SESSION_INVALID", "The session has ended or the token is not known. Log in again.")
 	ErrAttempts    = ocm.NewError(http.StatusTooManyRequests, "TOO_MANY_ATTEMPTS", "Too many wrong passwords. Wait a little and try again.")
+	ErrNoSession   = ocm.NewError(http.StatusNotFound, "SESSION_NOT_FOUND", "There is no such session; it may have ended meanwhile.")
+	ErrOldPassword = ocm.NewError(http.StatusForbidden, "PASSWORD_WRONG", "The present password is not right.")
 	ErrNoSuchApp   = ocm.NewError(http.StatusNotFound, "APP_PASSWORD_NOT_FOUND", "There is no such app password.")
 )
 
@@ -59,15 +62,13 @@ func (a *Accounts) AppPassword(ctx context.Context, userID, label string) (ocm.S
 	rand.Read(b)
 	s := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b))
 	secret := ocm.Secret(s[:6] + "-" + s[6:12] + "-" + s[12:18] + "-" + s[18:])
-	return secret, a.grant(ctx, userID, kindApp, label, secret, 0)
+	return secret, a.grant(ctx, secret, Credential{UserID: userID, Kind: kindApp, Label: ocm.DisplayName(label)})
 }
 
-func (a *Accounts) grant(ctx context.Context, userID, kind, label string, secret ocm.Secret, expires int64) error {
-	now := a.now().UnixMilli()
-	_, err := a.db.Write.NewInsert().Model(&Credential{
-		ID: store.NewID(), UserID: userID, Kind: kind, Label: label, Hash: seal.HashHex(secret),
-		CreatedAt: now, LastUsedAt: now, ExpiresAt: expires,
-	}).Exec(ctx)
+func (a *Accounts) grant(ctx context.Context, secret ocm.Secret, c Credential) error {
+	c.ID, c.Hash, c.CreatedAt = store.NewID(), seal.HashHex(secret), a.now().UnixMilli()
+	c.LastUsedAt = c.CreatedAt
+	_, err := a.db.Write.NewInsert().Model(&c).Exec(ctx)
 	return err
 }
 
@@ -99,7 +100,17 @@ func (a *Accounts) Login(ctx context.Context, name string, password ocm.Secret, 
 		return User{}, "", err
 	}
 	token := seal.Token(32)
-	return u, token, a.grant(ctx, u.ID, kindSession, label, token, a.now().Add(SessionLife).UnixMilli())
+	return u, token, a.grant(ctx, token, Credential{
+		UserID: u.ID, Kind: kindSession, Label: shortened(ocm.DisplayName(label)), BegunFrom: from, ExpiresAt: a.now().Add(SessionLife).UnixMilli(),
+	})
+}
+
+// shortened is the part of a session's label that is kept.
+func shortened(label string) string {
+	if len(label) > 255 {
+		return strings.ToValidUTF8(label[:255], "")
+	}
+	return label
 }
 
 // Logout ends the session of a token.
@@ -107,6 +118,70 @@ func (a *Accounts) Logout(ctx context.Context, token ocm.Secret) error {
 	_, err := a.db.Write.NewDelete().Model((*Credential)(nil)).
 		Where("hash = ? AND kind = ?", seal.HashHex(token), kindSession).Exec(ctx)
 	return err
+}
+
+// Session is a place where someone is signed in.
+type Session struct {
+	Credential `bun:",extend"`
+
+	Current bool `bun:"-"` // the one that asks
+}
+
+// Sessions lists where a user is signed in, the latest used first. token is that
+// of who asks; "" when it is no session.
+func (a *Accounts) Sessions(ctx context.Context, userID string, token ocm.Secret) ([]Session, error) {
+	var all []Session
+	err := a.db.Read.NewSelect().Model(&all).Where("user_id = ? AND kind = ?", userID, kindSession).
+		Where("expires_at > ? AND last_used_at >= ?", a.now().UnixMilli(), a.now().Add(-sessionIdle).UnixMilli()).
+		Order("last_used_at DESC", "id DESC").Limit(1000).Scan(ctx)
+	hash := seal.HashHex(token)
+	for i := range all {
+		all[i].Current = all[i].Hash == hash
+		all[i].Hash = ""
+	}
+	return all, err
+}
+
+// EndSession signs a user out in one place.
+func (a *Accounts) EndSession(ctx context.Context, userID, id string) error {
+	res, err := a.db.Write.NewDelete().Model((*Credential)(nil)).
+		Where("id = ? AND user_id = ? AND kind = ?", id, userID, kindSession).Exec(ctx)
+	if err != nil {
+		return err
+	}
+	if n, _ := res.RowsAffected(); n == 0 {
+		return ErrNoSession
+	}
+	return nil
+}
+
+// EndOtherSessions signs a user out everywhere but in the session of token, and
+// tells of how many.
+func (a *Accounts) EndOtherSessions(ctx context.Context, userID string, token ocm.Secret) (int64, error) {
+	return endSessions(ctx, a.db.Write, userID, token)
+}
+
+func endSessions(ctx context.Context, db bun.IDB, userID string, but ocm.Secret) (int64, error) {
+	res, err := db.NewDelete().Model((*Credential)(nil)).
+		Where("user_id = ? AND kind = ? AND hash <> ?", userID, kindSession, seal.HashHex(but)).Exec(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// ChangePassword gives a user who knows the present password another one, and
+// ends all sessions but that of token. from is where the attempt comes from:
+// guessing is slowed down as at the sign-in.
+func (a *Accounts) ChangePassword(ctx context.Context, u User, present, next ocm.Secret, from string, token ocm.Secret) error {
+	if wait := a.failures.wait(u.Name, from); wait > 0 {
+		return ErrAttempts.RetryIn(wait)
+	}
+	if len(present) > 1024 || !a.verified.verify(u, present) {
+		a.failures.record(u.Name, from)
+		return ErrOldPassword
+	}
+	return a.setPassword(ctx, u.ID, next, token)
 }
 
 // Authenticate checks a name with an app password or the password. Wrong names

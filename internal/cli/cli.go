@@ -41,6 +41,7 @@ type commands struct {
 
 	Peer      peerCmd      `cmd:"" group:"Operators" help:"See the servers met, and decide whom to deal with."`
 	Directory directoryCmd `cmd:"" group:"Operators" help:"Join a federation by its directory, or publish one."`
+	Mail      mailCmd      `cmd:"" group:"Operators" help:"Try whether e-mails leave this server."`
 	Wire      wireCmd      `cmd:"" group:"Operators" help:"See what went over the wire to and from other servers."`
 	Explain   explainCmd   `cmd:"" group:"Operators" help:"Tell how a request was decided, and by which rule."`
 

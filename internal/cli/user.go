@@ -24,6 +24,7 @@ type userCmd struct {
 	Add         userAddCmd     `cmd:"" help:"Add a user; the password is asked for, or read from standard input."`
 	List        userListCmd    `cmd:"" help:"List the users."`
 	Passwd      userPasswdCmd  `cmd:"" help:"Set a user's password."`
+	Email       userEmailCmd   `cmd:"" help:"Set a user's e-mail address, or remove it."`
 	AppPassword appPasswordCmd `cmd:"" help:"Make an app password for WebDAV and programs, and print it."`
 	Quota       userQuotaCmd   `cmd:"" help:"Set how many bytes a user may keep."`
 	Remove      userRemoveCmd  `cmd:"" help:"Remove a user with all files; ends the user's shares."`
@@ -142,6 +143,25 @@ func (c *userPasswdCmd) Run(ctx context.Context, io IO) error {
 		}
 		fmt.Fprintln(io.Out, "The password is set, and the sessions of", u.Name, "have ended.")
 		return nil
+	})
+}
+
+type userEmailCmd struct {
+	where
+	Name    string `arg:"" help:"The user."`
+	Address string `arg:"" help:"The address, or none."`
+}
+
+func (c *userEmailCmd) Run(ctx context.Context, io IO) error {
+	if c.Address == "none" {
+		c.Address = ""
+	}
+	return c.onServer(ctx, io, func(s *server.Server) error {
+		u, err := s.Accounts.ByName(ctx, c.Name)
+		if err != nil {
+			return err
+		}
+		return s.Accounts.SetEmail(ctx, u.ID, c.Address)
 	})
 }
 

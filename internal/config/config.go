@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	netmail "net/mail"
 	"net/netip"
 	"net/url"
 	"os"
@@ -22,6 +23,8 @@ import (
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
 
+	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/mail"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/ocm"
 )
@@ -45,6 +48,8 @@ type Config struct {
 	Limits     Limits     `koanf:"limits"`
 	Federation Federation `koanf:"federation"`
 	Delivery   Delivery   `koanf:"delivery"`
+	Notices    Notices    `koanf:"notices"`
+	Mail       Mail       `koanf:"mail"`
 
 	// TrustedProxies is Proxies, parsed.
 	TrustedProxies []netip.Prefix `koanf:"-"`
@@ -109,6 +114,33 @@ type Delivery struct {
 	GiveUpAfter time.Duration `koanf:"give_up_after"`
 }
 
+// Notices is what people are told of what happened.
+type Notices struct {
+	Keep time.Duration `koanf:"keep"`
+}
+
+// Mail is how e-mails leave; without a host, none do.
+type Mail struct {
+	Host         string        `koanf:"host"`
+	Port         int           `koanf:"port"`
+	TLS          string        `koanf:"tls"`
+	User         string        `koanf:"user"`
+	Password     ocm.Secret    `koanf:"password"`
+	PasswordFile string        `koanf:"password_file"`
+	From         string        `koanf:"from"`
+	Notices      string        `koanf:"notices"`
+	DailyAt      string        `koanf:"daily_at"`
+	FirstRetry   time.Duration `koanf:"first_retry"`
+	MaxRetry     time.Duration `koanf:"max_retry"`
+	GiveUpAfter  time.Duration `koanf:"give_up_after"`
+
+	// Daily is DailyAt, as the time since midnight.
+	Daily time.Duration `koanf:"-"`
+	// port and password are those in use.
+	port     int
+	password ocm.Secret
+}
+
 // Default is the configuration of someone who decided nothing but the URL.
 func Default() *Config {
 	return &Config{
@@ -125,6 +157,11 @@ func Default() *Config {
 			Wire: true, WireFor: 24 * time.Hour, Requests: "contacts", Reshares: "auto", RequestLife: 30 * 24 * time.Hour,
 		},
 		Delivery: Delivery{FirstRetry: 2 * time.Second, MaxRetry: 4 * time.Hour, GiveUpAfter: 72 * time.Hour},
+		Notices:  Notices{Keep: 180 * 24 * time.Hour},
+		Mail: Mail{
+			TLS: mail.StartTLS, Notices: account.MailNever, DailyAt: "07:00",
+			FirstRetry: time.Minute, MaxRetry: 4 * time.Hour, GiveUpAfter: 48 * time.Hour,
+		},
 	}
 }
 
@@ -289,6 +326,7 @@ func (c *Config) Check() error {
 		"federation.signature_max_age": c.Federation.SignatureMaxAge, "delivery.first_retry": c.Delivery.FirstRetry,
 		"delivery.max_retry": c.Delivery.MaxRetry, "delivery.give_up_after": c.Delivery.GiveUpAfter,
 		"federation.invite_life": c.Federation.InviteLife, "federation.request_life": c.Federation.RequestLife, "federation.directory_refresh": c.Federation.DirectoryRefresh,
+		"notices.keep": c.Notices.Keep, "mail.first_retry": c.Mail.FirstRetry, "mail.max_retry": c.Mail.MaxRetry, "mail.give_up_after": c.Mail.GiveUpAfter,
 	} {
 		if d <= 0 {
 			return fmt.Errorf("%s in %s must be longer than nothing, such as \"30s\"", key, at)
@@ -307,8 +345,59 @@ func (c *Config) Check() error {
 			return fmt.Errorf("federation.%s = %q in %s must be one of: %s", choice.key, choice.is, at, strings.Join(choice.of, ", "))
 		}
 	}
+	if err := c.Mail.check(c.Insecure, at); err != nil {
+		return err
+	}
 	if c.Limits.MaxBody < 16<<10 {
 		return fmt.Errorf("limits.max_body in %s must be at least 16384 bytes", at)
+	}
+	return nil
+}
+
+// check completes and checks what is said of e-mail. Nothing of it matters
+// without a host, but for what would be a surprise once there is one.
+func (m *Mail) check(insecure bool, at string) error {
+	for _, choice := range []struct {
+		key, is string
+		of      []string
+	}{
+		{"tls", m.TLS, []string{mail.StartTLS, mail.TLS, mail.Plain}},
+		{"notices", m.Notices, []string{account.MailNever, account.MailAtOnce, account.MailDaily}},
+	} {
+		if !slices.Contains(choice.of, choice.is) {
+			return fmt.Errorf("mail.%s = %q in %s must be one of: %s", choice.key, choice.is, at, strings.Join(choice.of, ", "))
+		}
+	}
+	daily, err := time.Parse("15:04", m.DailyAt)
+	if err != nil {
+		return fmt.Errorf("mail.daily_at = %q in %s must be a time of day such as \"07:00\"", m.DailyAt, at)
+	}
+	m.Daily = time.Duration(daily.Hour())*time.Hour + time.Duration(daily.Minute())*time.Minute
+	if m.Host == "" {
+		return nil
+	}
+	if m.TLS == mail.Plain && !insecure {
+		return fmt.Errorf("mail.tls = \"none\" in %s sends what people are told, and the password, in the clear: set it to \"starttls\" or \"tls\"; for a trial on one machine set insecure = true", at)
+	}
+	if m.port = m.Port; m.port == 0 {
+		m.port = map[string]int{mail.StartTLS: 587, mail.TLS: 465, mail.Plain: 25}[m.TLS]
+	}
+	if m.port < 1 || m.port > 65535 {
+		return fmt.Errorf("mail.port = %d in %s is no port", m.Port, at)
+	}
+	from, err := netmail.ParseAddress(m.From)
+	if err != nil || mail.CheckAddress(from.Address) != nil {
+		return fmt.Errorf("mail.from = %q in %s must be an address such as \"Weft <weft@example.org>\"", m.From, at)
+	}
+	if m.password = m.Password; m.PasswordFile != "" {
+		if m.Password != "" {
+			return fmt.Errorf("mail.password and mail.password_file in %s exclude each other: keep one", at)
+		}
+		b, err := os.ReadFile(m.PasswordFile)
+		if err != nil {
+			return fmt.Errorf("mail.password_file in %s cannot be read: %w", at, err)
+		}
+		m.password = ocm.Secret(strings.TrimSpace(string(b)))
 	}
 	return nil
 }
@@ -342,6 +431,18 @@ func (c *Config) Prepare() error {
 		return fmt.Errorf("the configuration file cannot be written: %w", err)
 	}
 	return os.Rename(path+".new", path)
+}
+
+// Sender is what sends e-mails; nil when none are sent.
+func (c *Config) Sender(now func() time.Time) *mail.Sender {
+	m := c.Mail
+	if m.Host == "" {
+		return nil
+	}
+	return &mail.Sender{
+		Host: m.Host, Port: m.port, User: m.User, Password: m.password, From: m.From, TLS: m.TLS, Insecure: c.Insecure,
+		Self: string(c.Host()), Now: now,
+	}
 }
 
 // Origin is the public origin, without a trailing slash.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -122,6 +123,17 @@ func TestWhatCannotWorkSaysWhatToWriteWhere(t *testing.T) {
 		"must be file:PATH":                func(c *Config) { c.Storage = "s3://x" },
 		"longer than nothing":              func(c *Config) { c.Delivery.FirstRetry = 0 },
 		"limits.max_body":                  func(c *Config) { c.Limits.MaxBody = 10 },
+		"mail.tls = \"ssl\"":               func(c *Config) { c.Mail.TLS = "ssl" },
+		"mail.notices":                     func(c *Config) { c.Mail.Notices = "hourly" },
+		"mail.daily_at":                    func(c *Config) { c.Mail.DailyAt = "7 in the morning" },
+		"mail.from":                        func(c *Config) { c.Mail.Host = "smtp.example.org" },
+		"in the clear":                     func(c *Config) { c.Mail.Host, c.Mail.TLS = "smtp.example.org", "none" },
+		"exclude each other": func(c *Config) {
+			c.Mail.Host, c.Mail.From, c.Mail.Password, c.Mail.PasswordFile = "smtp.example.org", "weft@example.org", "x", "y"
+		},
+		"mail.password_file": func(c *Config) {
+			c.Mail.Host, c.Mail.From, c.Mail.PasswordFile = "smtp.example.org", "weft@example.org", "/no/such/file"
+		},
 	} {
 		c := Default()
 		c.URL = "https://a.example.org"
@@ -132,6 +144,41 @@ func TestWhatCannotWorkSaysWhatToWriteWhere(t *testing.T) {
 		if err := c.Check(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
+	}
+}
+
+func TestThePasswordOfTheMailServerStaysWhereItIs(t *testing.T) {
+	dir := t.TempDir()
+	c, err := Load(Options{Data: dir, Env: []string{"WEFT_URL=https://a.example.org", "WEFT_MAIL_HOST=smtp.example.org", "WEFT_MAIL_FROM=Weft <weft@example.org>", "WEFT_MAIL_PASSWORD=a secret word"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.Check(), c.Prepare()); err != nil {
+		t.Fatal(err)
+	}
+	if s := c.Sender(time.Now); s.Password.Reveal() != "a secret word" || s.Port != 587 || s.TLS != "starttls" {
+		t.Errorf("%+v", s)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, FileName))
+	if err != nil || strings.Contains(string(b), "a secret word") || !strings.Contains(string(b), "# password = \"\"") || !strings.Contains(string(b), "# port = 0") {
+		t.Errorf("%v\n%s", err, b)
+	}
+	file := filepath.Join(dir, "password")
+	if err := os.WriteFile(file, []byte("of the file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "url = \"https://a.example.org\"\n[mail]\nhost = \"smtp.example.org\"\nfrom = \"weft@example.org\"\ntls = \"tls\"\npassword_file = \""+file+"\"\n")
+	if c, err = Load(Options{Data: dir}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if s := c.Sender(time.Now); s.Password.Reveal() != "of the file" || s.Port != 465 {
+		t.Errorf("%+v", s)
+	}
+	if Default().Sender(time.Now) != nil {
+		t.Error("e-mails are sent without a host")
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 
 	"github.com/knadh/koanf/providers/structs"
 	"github.com/knadh/koanf/v2"
+
+	"github.com/weft-mesh/weft/ocm"
 )
 
 // setting is a key of the file with what it means.
@@ -58,6 +60,19 @@ var keys = []setting{
 	{"delivery.first_retry", "When a server does not answer: the first pause, the longest pause, and after\nhow long a message is given up. It then stays visible and can be resent."},
 	{"delivery.max_retry", ""},
 	{"delivery.give_up_after", ""},
+	{"notices.keep", "How long people's notices of what happened are kept."},
+	{"mail.host", "The SMTP server for e-mails to people here. Empty: no e-mails are sent. To try it:\n`weft mail test --to ADDRESS`."},
+	{"mail.port", "0: 587 for starttls, 465 for tls, 25 for none."},
+	{"mail.tls", "How the connection is protected: starttls, tls (from the first byte on), or none\n(only with insecure)."},
+	{"mail.user", "Empty: without signing in."},
+	{"mail.password", "The password, or a file that holds it, or WEFT_MAIL_PASSWORD in the environment."},
+	{"mail.password_file", ""},
+	{"mail.from", "Whom the e-mails come from, as in \"Weft <weft@example.org>\"."},
+	{"mail.notices", "When notices go by e-mail to people who did not choose: never, at-once or daily."},
+	{"mail.daily_at", "When the daily e-mails leave, by the server's clock."},
+	{"mail.first_retry", "When the SMTP server does not take an e-mail: the first pause, the longest, and\nafter how long the e-mail is given up."},
+	{"mail.max_retry", ""},
+	{"mail.give_up_after", ""},
 }
 
 // document is the configuration file that explains itself: every key with its
@@ -80,7 +95,10 @@ func (c *Config) document() []byte {
 		if k.help != "" {
 			b.WriteString("\n# " + strings.ReplaceAll(k.help, "\n", "\n# ") + "\n")
 		}
-		if reflect.DeepEqual(now[k.name], def[k.name]) {
+		if secret, ok := now[k.name].(ocm.Secret); ok { // it came from elsewhere, and stays there
+			now[k.name] = string(secret[:0])
+			b.WriteString("# ")
+		} else if reflect.DeepEqual(now[k.name], def[k.name]) {
 			b.WriteString("# ")
 		}
 		fmt.Fprintf(&b, "%s = %s\n", name, literal(now[k.name]))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/store"
@@ -535,41 +536,77 @@ func (c inviteCourier) Delivered(ctx context.Context, tx bun.Tx, m delivery.Mess
 	}
 	who := ocm.Address{Identifier: answer.UserID, Host: m.Peer}
 	id, err := c.meetByInvite(ctx, tx, user, who, *answer, a.Given)
+	about := notice.Params{Acceptance: a.ID, Contact: id, Who: who.String(), WhoName: answer.Name, Host: string(m.Peer)}
 	if errors.Is(err, ErrBookFull) {
+		about.Reason = "book-full"
+		if err := c.Notices.Put(ctx, tx, notice.Event{Kind: notice.AcceptanceFailed, About: about}, a.UserID); err != nil {
+			return err
+		}
 		return c.turn(ctx, tx, m.OrderKey, AcceptanceHalfway, "Your address book is full: they know you; make room, and enter "+who.String()+" by hand", "")
 	}
 	if err != nil {
 		return err
+	}
+	if err := c.Notices.Settled(ctx, tx, a.UserID, a.ID); err != nil {
+		return err
+	}
+	if c.Now().Sub(store.Time(a.UpdatedAt)) > answerBudget { // nobody waits for it any more
+		if err := c.Notices.Put(ctx, tx, notice.Event{Kind: notice.AcceptanceDone, About: about}, a.UserID); err != nil {
+			return err
+		}
 	}
 	return c.turn(ctx, tx, m.OrderKey, AcceptanceDone, "", id)
 }
 
 func (c inviteCourier) Failed(ctx context.Context, tx bun.Tx, m delivery.Message, cause error) error {
 	state, reason := AcceptanceRejected, delivery.Sentence(cause)
+	word, code := delivery.Reason(cause)
+	tell := func() error {
+		a := &Acceptance{}
+		if err := tx.NewSelect().Model(a).Where("id = ?", m.OrderKey).Scan(ctx); store.NotFound(err) {
+			return nil // gone with its user
+		} else if err != nil {
+			return err
+		}
+		about := notice.Params{Acceptance: a.ID, Host: string(m.Peer), Reason: word, Code: code}
+		if err := c.Notices.Put(ctx, tx, notice.Event{Kind: notice.AcceptanceFailed, About: about}, a.UserID); err != nil {
+			return err
+		}
+		return c.turn(ctx, tx, m.OrderKey, state, reason, "")
+	}
 	pe, ok := errors.AsType[*client.PeerError](cause)
 	if !ok || pe.Op != client.OpAcceptInvite { // it never got so far
-		return c.turn(ctx, tx, m.OrderKey, state, reason, "")
+		return tell()
 	}
 	switch pe.Status {
 	case http.StatusBadRequest, http.StatusNotFound:
-		reason = "The invite is not known to " + string(m.Peer) + ", has expired, was revoked, or was used by someone else; ask for a new one"
+		word, reason = "invite-unknown", "The invite is not known to "+string(m.Peer)+", has expired, was revoked, or was used by someone else; ask for a new one"
 	case http.StatusForbidden:
-		reason = string(m.Peer) + " does not take invites back from this server"
+		word, reason = "denied-there", string(m.Peer)+" does not take invites back from this server"
 	case http.StatusConflict:
-		state = AcceptanceUnclear
+		state, word = AcceptanceUnclear, "invite-used"
 		reason = string(m.Peer) + " says that the invite was accepted already: if that was you, they know you, and you can enter their address by hand; if not, someone else used it: ask for a new one"
 	case http.StatusOK:
-		state = AcceptanceHalfway
+		state, word = AcceptanceHalfway, "unreadable"
 		reason = string(m.Peer) + " accepted, but its answer cannot be read: they know you, and you can enter their address by hand"
 	default:
 		if pe.Temporary { // given up; one of the calls may have arrived
-			state = AcceptanceUnclear
+			state, word = AcceptanceUnclear, "unclear"
 		}
 	}
-	return c.turn(ctx, tx, m.OrderKey, state, reason, "")
+	return tell()
 }
 
 func (c inviteCourier) Revived(ctx context.Context, tx bun.Tx, m delivery.Message) error {
+	a := &Acceptance{}
+	if err := tx.NewSelect().Model(a).Where("id = ?", m.OrderKey).Scan(ctx); store.NotFound(err) {
+		return nil // gone with its user
+	} else if err != nil {
+		return err
+	}
+	if err := c.Notices.Settled(ctx, tx, a.UserID, a.ID); err != nil {
+		return err
+	}
 	return c.turn(ctx, tx, m.OrderKey, AcceptancePending, "", "")
 }
 

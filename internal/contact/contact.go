@@ -19,6 +19,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
@@ -40,6 +41,7 @@ type Service struct {
 	Policy      *peer.Policy
 	Directories *Directories
 	Client      *client.Client
+	Notices     *notice.Service
 	Now         func() time.Time
 	Log         *slog.Logger
 	Self        ocm.Host

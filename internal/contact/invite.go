@@ -14,6 +14,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/explain"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
@@ -245,7 +246,8 @@ func (s *Service) Accepted(ctx context.Context, peer ocm.Host, a *ocm.InviteAcce
 			}
 		}
 		a.Email = cmp.Or(a.Email, i.Email)
-		if _, err := s.meetByInvite(ctx, tx, owner, by, a.InviteParty, i.Given); err != nil {
+		id, err := s.meetByInvite(ctx, tx, owner, by, a.InviteParty, i.Given)
+		if err != nil {
 			if errors.Is(err, ErrBookFull) {
 				explain.Note(ctx, "contact", "the address book of %s is full", owner.Name)
 				return ocm.NewError(http.StatusServiceUnavailable, ocm.CodeUnavailable, "the invite cannot be taken just now").RetryIn(time.Hour)
@@ -254,6 +256,10 @@ func (s *Service) Accepted(ctx context.Context, peer ocm.Host, a *ocm.InviteAcce
 		}
 		i.AcceptedAt, i.AcceptedBy = s.Now().UnixMilli(), by.String()
 		if _, err := tx.NewUpdate().Model(i).Column("accepted_at", "accepted_by", "given").WherePK().Exec(ctx); err != nil {
+			return err
+		}
+		about := notice.Params{Contact: id, Who: by.String(), WhoName: a.Name, Host: string(peer)}
+		if err := s.Notices.Put(ctx, tx, notice.Event{Kind: notice.InviteAccepted, About: about}, owner.ID); err != nil {
 			return err
 		}
 		answer = party(owner, i.Given)

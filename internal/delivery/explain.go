@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 // setback is a failed delivery in words for the person who waits for it, with
 // the cause behind it for the operator.
 type setback struct {
+	reason   string // a stable word for it
 	sentence string
 	err      error
 }
@@ -37,9 +39,36 @@ func Sentence(err error) string {
 	return s.sentence
 }
 
-// Hint adds to a failure's sentence what the person can make of it.
-func Hint(err error, hint string) error {
+// Reason is a failure in a stable word, for those who put it into words of their
+// own, with the peer's code: one of Reasons, or the code of an error of ours in
+// lower case.
+func Reason(err error) (reason, code string) {
+	if pe, ok := errors.AsType[*client.PeerError](err); ok && pe.Status != 0 {
+		code = string(pe.Code)
+	}
 	if s, ok := errors.AsType[*setback](err); ok {
+		return s.reason, code
+	}
+	if e, ok := errors.AsType[*ocm.Error](err); ok {
+		return strings.ReplaceAll(strings.ToLower(string(e.Code)), "_", "-"), code
+	}
+	return untold, code
+}
+
+// untold is the reason of a failure that has no better one.
+const untold = "untold"
+
+// Reasons are the stable words for why a delivery failed.
+var Reasons = []string{
+	untold, "denied-here", "unusable", "no-server", "silent", "no-recipient", "no-invite", "denied-there", "unsupported",
+	"not-ocm", "wait", "trouble", "refused",
+}
+
+// Hint adds to a failure's sentence what the person can make of it; reason is the
+// stable word for that.
+func Hint(err error, reason, hint string) error {
+	if s, ok := errors.AsType[*setback](err); ok {
+		s.reason = reason
 		s.sentence += "; " + hint
 	}
 	return err
@@ -51,23 +80,23 @@ func Explain(host ocm.Host, err error) error {
 		return nil
 	}
 	name := string(host)
-	sentence := name + " could not be told"
+	reason, sentence := untold, name+" could not be told"
 	var dns *net.DNSError
 	pe, answered := errors.AsType[*client.PeerError](err)
 	switch {
 	case errors.Is(err, peer.ErrDenied):
-		sentence = "the operator of this server does not allow dealing with " + name
+		reason, sentence = "denied-here", "the operator of this server does not allow dealing with "+name
 	case errors.Is(err, peer.ErrAddress), errors.Is(err, peer.ErrPlain), errors.Is(err, peer.ErrRedirect):
-		sentence = name + " cannot be used: " + refusedHere(err)
+		reason, sentence = "unusable", name+" cannot be used: "+refusedHere(err)
 	case errors.As(err, &dns) && dns.IsNotFound:
-		sentence = "there is no server named " + name
+		reason, sentence = "no-server", "there is no server named "+name
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, tree.ErrUnavailable),
 		errors.Is(err, context.DeadlineExceeded), answered && pe.Status == 0:
-		sentence = name + " does not answer"
+		reason, sentence = "silent", name+" does not answer"
 	case answered:
-		sentence = refusal(name, pe)
+		reason, sentence = refusal(name, pe)
 	}
-	return &setback{sentence, err}
+	return &setback{reason, sentence, err}
 }
 
 // refusedHere is why our own guard did not make a call.
@@ -78,28 +107,28 @@ func refusedHere(err error) string {
 	return err.Error()
 }
 
-func refusal(name string, pe *client.PeerError) string {
+func refusal(name string, pe *client.PeerError) (reason, sentence string) {
 	switch pe.Code {
 	case ocm.CodeRecipientNotFound:
-		return name + " knows no such recipient"
+		return "no-recipient", name + " knows no such recipient"
 	case ocm.CodeInviteRequired:
-		return name + " takes shares only after an invite between the two of you"
+		return "no-invite", name + " takes shares only after an invite between the two of you"
 	case ocm.CodePeerDenied:
-		return name + " does not deal with this server"
+		return "denied-there", name + " does not deal with this server"
 	case ocm.CodeShareTypeUnsupported, ocm.CodeResourceUnsupported, ocm.CodeProtocolUnsupported:
-		return name + " does not take this kind of share"
+		return "unsupported", name + " does not take this kind of share"
 	}
 	switch {
 	case pe.Op == "discover" && !pe.Temporary:
-		return name + " is not an Open Cloud Mesh server"
+		return "not-ocm", name + " is not an Open Cloud Mesh server"
 	case pe.Status == http.StatusTooManyRequests:
-		return name + " asks us to wait"
+		return "wait", name + " asks us to wait"
 	case pe.Status >= 500 && pe.Temporary:
-		return name + " has trouble just now"
+		return "trouble", name + " has trouble just now"
 	case pe.Status >= 400:
-		return name + " refused it"
+		return "refused", name + " refused it"
 	}
-	return name + " could not be told"
+	return untold, name + " could not be told"
 }
 
 // Refused says what a peer's answer means for the next attempt.

@@ -26,16 +26,25 @@ type Step struct {
 
 // Trace gathers the steps of one request. The nil Trace takes none.
 type Trace struct {
-	mu    sync.Mutex
-	steps []Step
+	request string
+	mu      sync.Mutex
+	steps   []Step
 }
 
 type traceKey struct{}
 
-// With gives a context whose steps are gathered in the Trace.
-func With(ctx context.Context) (context.Context, *Trace) {
-	t := &Trace{}
+// With gives a context whose steps are gathered in the Trace of a request.
+func With(ctx context.Context, request string) (context.Context, *Trace) {
+	t := &Trace{request: request}
 	return context.WithValue(ctx, traceKey{}, t), t
+}
+
+// Request is the id of the request behind ctx, "" when there is none.
+func Request(ctx context.Context) string {
+	if t, _ := ctx.Value(traceKey{}).(*Trace); t != nil {
+		return t.request
+	}
+	return ""
 }
 
 const (

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -27,6 +28,8 @@ func (s *Server) newAPI() http.Handler {
 	s.apiFiles(api)
 	s.apiShares(api)
 	s.apiRequests(api)
+	s.apiSettings(api)
+	s.apiNotices(api)
 	s.apiWire(api)
 	s.apiInvites(api)
 	s.apiContacts(api)
@@ -111,10 +114,12 @@ type apiUser struct {
 	DisplayName string `json:"displayName"`
 	Address     string `json:"address" doc:"the OCM Address others share with"`
 	Role        string `json:"role" enum:"user,admin"`
+	Email       string `json:"email,omitempty"`
+	Mail        string `json:"mail" enum:"never,at-once,daily" doc:"when notices go by e-mail"`
 }
 
 func (s *Server) showUser(u account.User) apiUser {
-	return apiUser{u.Name, u.DisplayName, ocm.Address{Identifier: u.Name, Host: s.Self}.String(), u.Role}
+	return apiUser{u.Name, u.DisplayName, ocm.Address{Identifier: u.Name, Host: s.Self}.String(), u.Role, u.Email, s.Notices.Choice(u)}
 }
 
 type session struct {
@@ -126,13 +131,14 @@ func (s *Server) apiSession(api huma.API) {
 	login := operation("POST", "/login", "login", "Sign in with a name and a password")
 	login.Security = nil
 	huma.Register(api, login, func(ctx context.Context, in *struct {
-		Body struct {
+		UserAgent string `header:"User-Agent" hidden:"true"`
+		Body      struct {
 			User     string `json:"user" maxLength:"255"`
 			Password string `json:"password" maxLength:"1024"`
 			Label    string `json:"label,omitempty" maxLength:"255" doc:"what signs in, shown in the list of sessions"`
 		}
 	}) (*reply[session], error) {
-		u, token, err := s.Accounts.Login(ctx, in.Body.User, ocm.Secret(in.Body.Password), requestIn(ctx).from, in.Body.Label)
+		u, token, err := s.Accounts.Login(ctx, in.Body.User, ocm.Secret(in.Body.Password), requestIn(ctx).from, cmp.Or(in.Body.Label, device(in.UserAgent)))
 		if err != nil {
 			return nil, failing(ctx, err)
 		}

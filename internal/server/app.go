@@ -23,10 +23,13 @@ import (
 	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/explain"
 	"github.com/weft-mesh/weft/internal/home"
+	"github.com/weft-mesh/weft/internal/mail"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/sharing"
 	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/internal/web"
 	"github.com/weft-mesh/weft/internal/wire"
 	"github.com/weft-mesh/weft/ocm"
 	"github.com/weft-mesh/weft/ocm/client"
@@ -45,6 +48,7 @@ type Server struct {
 	Directories *contact.Directories
 	Contacts    *contact.Service
 	Sharing     *sharing.Service
+	Notices     *notice.Service
 	Decisions   *explain.Keeper
 	Wire        *wire.Keeper
 
@@ -124,14 +128,23 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	s.Outbox = delivery.New(s.DB, box, s.now, s.log, delivery.Config{
 		FirstRetry: conf.Delivery.FirstRetry, MaxRetry: conf.Delivery.MaxRetry, GiveUpAfter: conf.Delivery.GiveUpAfter,
 	})
+	s.Notices = &notice.Service{DB: s.DB, Accounts: s.Accounts, Now: s.now, Log: s.log, Keep: conf.Notices.Keep}
+	if sender := conf.Sender(s.now); sender != nil {
+		s.Notices.Send = sender.Send
+		s.Notices.Compose = func(l notice.Letter) (mail.Message, error) { return web.Letter(conf.Provider, s.origin, l) }
+		s.Notices.Mailing = notice.Mailing{
+			Choice: conf.Mail.Notices, DailyAt: conf.Mail.Daily,
+			FirstRetry: conf.Mail.FirstRetry, MaxRetry: conf.Mail.MaxRetry, GiveUp: conf.Mail.GiveUpAfter,
+		}
+	}
 	s.Contacts = &contact.Service{
 		DB: s.DB, Outbox: s.Outbox, Accounts: s.Accounts, Peers: s.Peers, Policy: s.Policy, Directories: s.Directories, Client: calls,
-		Now: s.now, Log: s.log, Self: s.Self, Origin: s.origin, InviteLife: f.InviteLife, Pseudonyms: f.Pseudonyms, AllowPlain: conf.Insecure,
+		Notices: s.Notices, Now: s.now, Log: s.log, Self: s.Self, Origin: s.origin, InviteLife: f.InviteLife, Pseudonyms: f.Pseudonyms, AllowPlain: conf.Insecure,
 	}
 	s.Contacts.Start()
 	s.Sharing = &sharing.Service{
 		DB: s.DB, Outbox: s.Outbox, Accounts: s.Accounts, Peers: s.Peers, Client: calls, HTTP: s.Peers.HTTP(),
-		Files: s.Homes, Box: box, Now: s.now, Log: s.log, Self: s.Self, Origin: s.origin,
+		Files: s.Homes, Box: box, Notices: s.Notices, Now: s.now, Log: s.log, Self: s.Self, Origin: s.origin,
 		Key: s.keys.Private(), KeyID: s.keys.Current().KID,
 		Contacts: s.Contacts, Policy: s.Policy, Quarantine: f.Quarantine, AllowPlain: conf.Insecure,
 		Requests: f.Requests, Reshares: f.Reshares, RequestLife: f.RequestLife,
@@ -214,6 +227,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	})
 	g.Go(func() error { return s.Outbox.Run(ctx) })
 	g.Go(func() error { return s.Sharing.Run(ctx) })
+	g.Go(func() error { return s.Notices.Run(ctx) })
 	g.Go(func() error { return s.Directories.Run(ctx) })
 	g.Go(func() error { return s.Peers.Run(ctx) })
 	g.Go(func() error { return s.Decisions.Run(ctx) })
@@ -297,6 +311,19 @@ func (s *Server) RemoveContact(ctx context.Context, user account.User, id string
 	s.Outbox.Wake()
 	return err
 }
+
+// TestMail sends an e-mail that says that e-mails arrive. Its error says what
+// failed.
+func (s *Server) TestMail(ctx context.Context, to string) error {
+	if s.Notices.Send == nil {
+		return errNoMail
+	}
+	m := web.TestLetter(s.conf.Provider, s.origin)
+	m.To = to
+	return s.Notices.Send(ctx, m)
+}
+
+var errNoMail = ocm.NewError(http.StatusConflict, "MAIL_OFF", "No e-mails are sent, because mail.host is not set. Write it, and mail.from, into weft.toml.")
 
 // RotateKey makes a new signing key and retires the others, which stay published
 // for a while. The next start signs with it.

@@ -32,6 +32,7 @@ type request struct {
 	from     string        // the client's address
 	net      string        // what is limited: the address, or an IPv6 network
 	user     *account.User // who asks, once known
+	session  ocm.Secret    // the token that the request came with
 	audience audience      // of the route
 	peer     ocm.Host      // who signed, once known
 	claimed  ocm.Host      // whom the message names as its sender
@@ -66,7 +67,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		w.Header().Set("X-Request-Id", q.id)
 		rec := &recorder{ResponseWriter: w}
 		ctx := context.WithValue(r.Context(), requestKey{}, q)
-		ctx, q.trace = explain.With(ctx)
+		ctx, q.trace = explain.With(ctx, q.id)
 		r = r.WithContext(ctx)
 		defer func() {
 			if p := recover(); p != nil {
@@ -290,6 +291,7 @@ func (s *Server) askToSignIn(w http.ResponseWriter, r *http.Request) {
 // no pages, the session of a browser.
 func (s *Server) signedIn(r *http.Request) (account.User, error) {
 	if token, ok := bearer(r); ok {
+		requestOf(r).session = token
 		return s.Accounts.AuthenticateBearer(r.Context(), token)
 	}
 	if name, pass, ok := r.BasicAuth(); ok {

@@ -60,6 +60,7 @@ func (s *Server) member(r *http.Request) (account.User, error) {
 	if token == "" {
 		return account.User{}, errSignIn
 	}
+	requestOf(r).session = ocm.Secret(token)
 	return s.Accounts.AuthenticateSession(r.Context(), ocm.Secret(token))
 }
 
@@ -116,11 +117,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	page := loginPage{Name: strings.TrimSpace(r.PostForm.Get("user")), Next: localPath(r.PostForm.Get("next"))}
-	label := ocm.DisplayName(r.UserAgent())
-	if len(label) > 255 {
-		label = strings.ToValidUTF8(label[:255], "")
-	}
-	user, token, err := s.Accounts.Login(r.Context(), page.Name, ocm.Secret(r.PostForm.Get("password")), requestOf(r).from, label)
+	user, token, err := s.Accounts.Login(r.Context(), page.Name, ocm.Secret(r.PostForm.Get("password")), requestOf(r).from, device(r.UserAgent()))
 	if err != nil {
 		s.showFault(w, r, "login", page, err)
 		return
@@ -236,7 +233,11 @@ func section(path string) string {
 // pageCounts are the numbers beside the sections.
 func (s *Server) pageCounts(ctx context.Context, userID string) (web.Counts, error) {
 	inbox, err := s.Sharing.Waiting(ctx, userID)
-	return web.Counts{Inbox: inbox}, err
+	if err != nil {
+		return web.Counts{}, err
+	}
+	unread, err := s.Notices.Unread(ctx, userID)
+	return web.Counts{Inbox: inbox, Unread: unread}, err
 }
 
 // show answers with a page.

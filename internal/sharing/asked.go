@@ -12,6 +12,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/explain"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
@@ -229,8 +230,10 @@ func (s *Service) ask(ctx context.Context, q *ReceivedRequest, also inTx) error 
 			q.NewID = store.NewID()
 		}
 		explain.Note(ctx, "request", "the owner is asked, as %s", q.ID)
-		_, err = tx.NewInsert().Model(q).Exec(ctx)
-		return err
+		if _, err := tx.NewInsert().Model(q).Exec(ctx); err != nil {
+			return err
+		}
+		return s.tellAsked(ctx, tx, q)
 	})
 }
 
@@ -325,7 +328,13 @@ func (s *Service) undo(ctx context.Context, tx bun.Tx, from ocm.Host, n *ocm.Not
 		return err
 	}
 	for _, o := range children {
+		if o.State == StateEnded {
+			continue // said before
+		}
 		if err := s.end(ctx, tx, &o, "withdrawn by "+parent.ShareWith); err != nil {
+			return err
+		}
+		if err := s.tellOwner(ctx, tx, &o, notice.ReshareUndone, notice.Params{With: parent.ShareWith}); err != nil {
 			return err
 		}
 	}
@@ -410,7 +419,7 @@ func (s *Service) Grant(ctx context.Context, owner account.User, id string, n Ne
 			return nil, err
 		}
 	}
-	return o, s.close(ctx, s.DB.Write, q.ID, QuestionGranted)
+	return o, s.close(ctx, s.DB.Write, q, QuestionGranted)
 }
 
 // widen gives the asker what a share that is there lacks of the one that was asked
@@ -439,14 +448,14 @@ func (s *Service) Refuse(ctx context.Context, ownerID, id, message string, silen
 		return err
 	}
 	if silently {
-		return s.close(ctx, s.DB.Write, q.ID, QuestionIgnored)
+		return s.close(ctx, s.DB.Write, q, QuestionIgnored)
 	}
 	n := ocm.Notification{Type: ocm.ShareDeclined, ResourceType: q.ResourceType, ProviderID: q.ShareID, Message: message}
 	if err := q.name(&n); err != nil {
 		return err
 	}
 	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := s.close(ctx, tx, q.ID, QuestionRefused); err != nil {
+		if err := s.close(ctx, tx, q, QuestionRefused); err != nil {
 			return err
 		}
 		// What they call it is not to hold back, nor be held back by, a share of that name.
@@ -480,9 +489,12 @@ func (s *Service) question(ctx context.Context, ownerID, id string) (*ReceivedRe
 	return q, err
 }
 
-func (s *Service) close(ctx context.Context, db bun.IDB, id, state string) error {
-	_, err := db.NewUpdate().Model((*ReceivedRequest)(nil)).Where("id = ?", id).Set("state = ?", state).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
-	return err
+func (s *Service) close(ctx context.Context, db bun.IDB, q *ReceivedRequest, state string) error {
+	_, err := db.NewUpdate().Model((*ReceivedRequest)(nil)).Where("id = ?", q.ID).Set("state = ?", state).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
+	if err != nil {
+		return err
+	}
+	return s.Notices.Settled(ctx, db, q.OwnerID, q.ID)
 }
 
 // sweepRequests gives up questions that nobody answers, and forgets old ones.

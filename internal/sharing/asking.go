@@ -15,6 +15,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
@@ -396,6 +397,9 @@ func (s *Service) refusedRequest(ctx context.Context, tx bun.Tx, from ocm.Host, 
 		if err := s.turnRequest(ctx, tx, r.ID, r.State, RequestRefused, n.Message); err != nil {
 			return err
 		}
+		if err := s.tellAsker(ctx, tx, &r, notice.RequestRefused, notice.Params{Reason: "owner", Words: n.Message}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -403,11 +407,22 @@ func (s *Service) refusedRequest(ctx context.Context, tx bun.Tx, from ocm.Host, 
 // grantedRequest records that an owner said yes by giving rights to a share that is
 // there.
 func (s *Service) grantedRequest(ctx context.Context, tx bun.Tx, from ocm.Host, n *ocm.Notification) error {
-	_, err := tx.NewUpdate().Model((*SentRequest)(nil)).
+	var open []SentRequest
+	err := tx.NewSelect().Model(&open).
 		Where("peer_host = ? AND kind = ? AND share_id = ? AND share_with = ? AND owner = ?", string(from), AskShare, n.ShareID, n.ShareWith.String(), n.Owner.String()).
-		Where("state IN (?)", bun.List([]string{RequestPending, RequestAsked})).
-		Set("state = ?", RequestGranted).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
-	return err
+		Where("state IN (?)", bun.List([]string{RequestPending, RequestAsked})).Scan(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range open {
+		if err := s.turnRequest(ctx, tx, r.ID, r.State, RequestGranted, ""); err != nil {
+			return err
+		}
+		if err := s.tellAsker(ctx, tx, &r, notice.RequestGranted, notice.Params{}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lastOf is the last element of a link or path, for people.
@@ -449,15 +464,31 @@ func (c requestCourier) Delivered(ctx context.Context, tx bun.Tx, m delivery.Mes
 	if err != nil {
 		return unless(err, ErrNoRequest)
 	}
-	return c.takeAnswer(ctx, tx, r, receipt.(*ocm.NotificationAnswer))
+	pending := r.State == RequestPending
+	if err := c.takeAnswer(ctx, tx, r, receipt.(*ocm.NotificationAnswer)); err != nil {
+		return err
+	}
+	if !pending || r.Kind != AskReshare || r.State != RequestGranted { // the share itself tells of the others
+		return nil
+	}
+	return c.tellAsker(ctx, tx, r, notice.RequestGranted, notice.Params{})
 }
 
 func (c requestCourier) Failed(ctx context.Context, tx bun.Tx, m delivery.Message, cause error) error {
+	r, err := sentRequest(ctx, tx, "id = ?", m.OrderKey)
+	if err != nil || r.State != RequestPending {
+		return unless(err, ErrNoRequest)
+	}
 	state, reason := RequestFailed, delivery.Sentence(cause)
+	kind, about := notice.RequestFailed, becauseOf(cause)
 	if pe, ok := errors.AsType[*client.PeerError](cause); ok && (pe.Status == http.StatusNotFound || pe.Status == http.StatusForbidden) {
 		state, reason = RequestRefused, string(m.Peer)+" does not pass it on, or knows nobody of that name"
+		kind, about.Reason = notice.RequestRefused, "server"
 	}
-	return c.turnRequest(ctx, tx, m.OrderKey, RequestPending, state, reason)
+	if err := c.turnRequest(ctx, tx, r.ID, RequestPending, state, reason); err != nil {
+		return err
+	}
+	return c.tellAsker(ctx, tx, r, kind, about)
 }
 
 func (c requestCourier) Revived(ctx context.Context, tx bun.Tx, m delivery.Message) error {

@@ -106,7 +106,7 @@ func (s *Service) GroupRemoved(ctx context.Context, tx bun.Tx, group account.Gro
 	hosts := map[string]bool{}
 	for _, in := range received {
 		hosts[in.PeerHost] = true
-		if err := s.giveUp(ctx, tx, &in, "the group was removed"); err != nil {
+		if err := s.giveUp(ctx, tx, &in, endedOfGroup); err != nil {
 			return err
 		}
 	}

@@ -53,6 +53,7 @@ type Incoming struct {
 	UnavailableSince int64
 	UnavailableWhy   string
 	Quarantine       string // why it waits apart from other shares; "" when it does not
+	WarnedFor        int64  // the end that its people were told of beforehand
 	CreatedAt        int64
 }
 
@@ -122,7 +123,7 @@ func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*o
 	if err != nil {
 		return nil, err
 	}
-	fresh := false
+	fresh, id := false, explain.Request(ctx) // the shared transaction is nobody's request
 	err = s.DB.Batch(ctx, func(ctx context.Context, tx bun.Tx) (err error) {
 		if last, err := s.last(ctx, tx, from.Host, aboutShare(in.ProviderID)); err != nil {
 			return err
@@ -137,8 +138,8 @@ func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*o
 				return err
 			}
 		}
-		if !trusted {
-			return nil
+		if err := s.tellArrived(ctx, tx, in, members, trusted, request, id); err != nil || !trusted {
+			return err
 		}
 		return s.accept(ctx, tx, members[0].UserID, in)
 	})
@@ -423,6 +424,9 @@ func (s *Service) createLocal(ctx context.Context, tx bun.Tx, owner account.User
 	if _, err := insertIncoming(ctx, tx, in, members); err != nil {
 		return err
 	}
+	if err := s.tellArrived(ctx, tx, in, members, trusted, request, ""); err != nil {
+		return err
+	}
 	o.State, o.RecipientName = StateDelivered, name
 	if _, err = tx.NewUpdate().Model(o).Column("state", "recipient_name").WherePK().Exec(ctx); err != nil || !trusted {
 		return err
@@ -525,6 +529,9 @@ func (s *Service) Accept(ctx context.Context, userID, id string) (*Received, err
 		if err := s.accept(ctx, tx, userID, &r.Incoming); err != nil {
 			return err
 		}
+		if err := s.Notices.Settled(ctx, tx, userID, r.ID); err != nil {
+			return err
+		}
 		if r.Sender == s.addressOf(ctx, userID) {
 			return nil
 		}
@@ -592,6 +599,9 @@ func (s *Service) turnDown(ctx context.Context, userID, id, state string) error 
 func (s *Service) giveBack(ctx context.Context, tx bun.Tx, userID string, r *Received, state string) error {
 	s.forget(r.ID)
 	if err := s.setMember(ctx, tx, r.ID, userID, state, ""); err != nil {
+		return err
+	}
+	if err := s.Notices.Settled(ctx, tx, userID, r.ID); err != nil {
 		return err
 	}
 	others, err := tx.NewSelect().Model((*Member)(nil)).

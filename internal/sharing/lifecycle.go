@@ -11,6 +11,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
 	"github.com/weft-mesh/weft/ocm/client"
@@ -197,10 +198,13 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 	switch n.Type {
 	case ocm.ShareAccepted:
 		o, err := get[Outgoing](ctx, tx, "id = ? AND peer_host = ?", n.ProviderID, string(peer))
-		if err != nil || !o.Live(s.Now()) {
+		if err != nil || !o.Live(s.Now()) || o.State == StateAccepted {
 			return err
 		}
-		return s.setState(ctx, tx, o, StateAccepted, "")
+		if err := s.setState(ctx, tx, o, StateAccepted, ""); err != nil {
+			return err
+		}
+		return s.tellOwner(ctx, tx, o, notice.Accepted, notice.Params{})
 
 	case ocm.ShareDeclined:
 		o, err := get[Outgoing](ctx, tx, "id = ? AND peer_host = ?", n.ProviderID, string(peer))
@@ -210,29 +214,43 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 		if err != nil || o.State == StateEnded || o.State == StateDeclined {
 			return err
 		}
-		reason := "declined by the recipient"
+		reason, kind := "declined by the recipient", notice.Declined
 		if o.State == StateAccepted {
-			reason = "given back by the recipient"
+			reason, kind = "given back by the recipient", notice.GivenBack
 		}
-		return s.setState(ctx, tx, o, StateDeclined, reason)
+		if err := s.setState(ctx, tx, o, StateDeclined, reason); err != nil {
+			return err
+		}
+		return s.tellOwner(ctx, tx, o, kind, notice.Params{Words: n.Message})
 
 	case ocm.ShareUnshared:
 		in, err := get[Incoming](ctx, tx, "provider_id = ? AND peer_host = ?", n.ProviderID, string(peer))
 		if err != nil || in.EndedAt != 0 {
 			return err
 		}
-		return s.endIncoming(ctx, tx, in, "ended by its owner")
+		reason := endedByOwner
+		if !in.Live(s.Now()) {
+			reason = endedByTime
+		}
+		return s.endIncoming(ctx, tx, in, reason)
 
 	case ocm.ShareChangePermission:
 		in, err := get[Incoming](ctx, tx, "provider_id = ? AND peer_host = ?", n.ProviderID, string(peer))
 		if err != nil || in.EndedAt != 0 {
 			return err
 		}
+		same := sameRights(splitPerms(in.Permissions), n.Permissions)
 		in.Permissions = joinPerms(n.Permissions)
-		if _, err = tx.NewUpdate().Model(in).Column("permissions").WherePK().Exec(ctx); err != nil || n.ShareID == "" {
+		if _, err = tx.NewUpdate().Model(in).Column("permissions").WherePK().Exec(ctx); err != nil {
 			return err
 		}
-		return s.grantedRequest(ctx, tx, peer, n)
+		if n.ShareID != "" { // they are the answer to a request
+			return s.grantedRequest(ctx, tx, peer, n)
+		}
+		if same {
+			return nil
+		}
+		return s.tellRecipients(ctx, tx, in, notice.RightsChanged, notice.Params{})
 
 	case ocm.ReshareUndo:
 		return s.undo(ctx, tx, peer, n)
@@ -255,9 +273,28 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 // recipientGone lets the owners of shares know that nobody can open them any
 // more.
 func (s *Service) recipientGone(ctx context.Context, tx bun.Tx, shareType string, who ocm.Address, reason string) error {
-	_, err := tx.NewUpdate().Model((*Outgoing)(nil)).Set("state_reason = ?", reason).Set("updated_at = ?", s.Now().UnixMilli()).
-		Where("share_with = ? AND share_type = ?", who.String(), shareType).
-		Where("state IN (?)", bun.List([]string{StatePending, StateDelivered, StateAccepted})).Exec(ctx)
+	these := func(q bun.QueryBuilder) bun.QueryBuilder {
+		return q.Where("share_with = ? AND share_type = ?", who.String(), shareType).
+			Where("state IN (?)", bun.List([]string{StatePending, StateDelivered, StateAccepted}))
+	}
+	var owners []struct {
+		OwnerID       string
+		RecipientName string
+		Shares        int64
+	}
+	err := tx.NewSelect().Model((*Outgoing)(nil)).Column("owner_id").ColumnExpr("MAX(recipient_name) AS recipient_name").ColumnExpr("COUNT(*) AS shares").
+		ApplyQueryBuilder(these).Where("state_reason <> ?", reason).Group("owner_id").Scan(ctx, &owners)
+	if err != nil {
+		return err
+	}
+	for _, o := range owners {
+		about := notice.Params{Who: who.String(), WhoName: o.RecipientName, Host: string(who.Host), Count: o.Shares, Reason: shareType}
+		if err := s.Notices.Put(ctx, tx, notice.Event{Kind: notice.RecipientGone, About: about}, o.OwnerID); err != nil {
+			return err
+		}
+	}
+	_, err = tx.NewUpdate().Model((*Outgoing)(nil)).Set("state_reason = ?", reason).Set("updated_at = ?", s.Now().UnixMilli()).
+		ApplyQueryBuilder(these).Exec(ctx)
 	return err
 }
 
@@ -265,7 +302,10 @@ func (s *Service) endIncoming(ctx context.Context, tx bun.Tx, in *Incoming, reas
 	in.EndedAt, in.EndedReason = s.Now().UnixMilli(), reason
 	_, err := tx.NewUpdate().Model(in).Column("ended_at", "ended_reason").WherePK().Exec(ctx)
 	s.forget(in.ID)
-	return err
+	if err != nil {
+		return err
+	}
+	return s.tellEnded(ctx, tx, in, reason)
 }
 
 // Sweep ends what has expired, on both sides, and forgets old signatures.
@@ -280,8 +320,14 @@ func (s *Service) Sweep(ctx context.Context) error {
 			return err
 		}
 		for _, o := range sent {
+			known := o.State != StateFailed
 			if err := s.end(ctx, tx, &o, "expired"); err != nil {
 				return err
+			}
+			if known {
+				if err := s.tellOwner(ctx, tx, &o, notice.SentExpired, notice.Params{}); err != nil {
+					return err
+				}
 			}
 		}
 		var received []Incoming
@@ -290,9 +336,12 @@ func (s *Service) Sweep(ctx context.Context) error {
 			return err
 		}
 		for _, in := range received {
-			if err := s.endIncoming(ctx, tx, &in, "expired"); err != nil {
+			if err := s.endIncoming(ctx, tx, &in, endedByTime); err != nil {
 				return err
 			}
+		}
+		if err := s.sweepEnding(ctx, tx); err != nil {
+			return err
 		}
 		if err := s.sweepRequests(ctx, tx); err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
@@ -60,6 +61,7 @@ type Outgoing struct {
 	Parent        string // the share in whose right this one was asked for
 	Granted       bool   // its owner said yes to that; else the right was the consent
 	NeedsExchange bool   // only for servers with the code flow
+	WarnedFor     int64  // the end that its owner was told of beforehand
 	CreatedAt     int64
 	UpdatedAt     int64
 }
@@ -129,6 +131,11 @@ func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing, a
 		}
 		if _, err := tx.NewInsert().Model(o).Exec(ctx); err != nil {
 			return err
+		}
+		if o.Parent != "" && !o.Granted { // a recipient had it made
+			if err := s.tellReshared(ctx, tx, o); err != nil {
+				return err
+			}
 		}
 		if ocm.Host(o.PeerHost) == s.Self {
 			return s.createLocal(ctx, tx, owner, o, secret)
@@ -308,7 +315,10 @@ func (s *Service) Unshare(ctx context.Context, ownerID, id string) error {
 		if err != nil {
 			return err
 		}
-		return s.end(ctx, tx, o, "ended by its owner")
+		if err := s.Notices.Settled(ctx, tx, ownerID, id); err != nil {
+			return err
+		}
+		return s.end(ctx, tx, o, endedByOwner)
 	})
 	s.Outbox.Wake()
 	return err
@@ -511,7 +521,7 @@ func (c shareCourier) Deliver(ctx context.Context, m delivery.Message) (any, err
 	if err != nil {
 		failed := delivery.Refused(m.Peer, err)
 		if c.lacksInvite(ctx, o, to, err) {
-			failed = delivery.Hint(failed, "it takes shares only after an invite between the two of you")
+			failed = delivery.Hint(failed, "no-invite", "it takes shares only after an invite between the two of you")
 		}
 		return nil, failed
 	}
@@ -592,16 +602,23 @@ func (c shareCourier) Delivered(ctx context.Context, tx bun.Tx, m delivery.Messa
 }
 
 func (c shareCourier) Failed(ctx context.Context, tx bun.Tx, m delivery.Message, cause error) error {
-	return c.turn(ctx, tx, m.OrderKey, StatePending, StateFailed, delivery.Sentence(cause))
+	o, err := get[Outgoing](ctx, tx, "id = ?", m.OrderKey)
+	if err != nil || o.State != StatePending {
+		return unless(err, ErrNoShare)
+	}
+	if err := c.setState(ctx, tx, o, StateFailed, delivery.Sentence(cause)); err != nil {
+		return err
+	}
+	return c.tellOwner(ctx, tx, o, notice.DeliveryFailed, becauseOf(cause))
 }
 
 func (c shareCourier) Revived(ctx context.Context, tx bun.Tx, m delivery.Message) error {
-	return c.turn(ctx, tx, m.OrderKey, StateFailed, StatePending, "")
-}
-
-// turn changes a share's state if it is the expected one.
-func (s *Service) turn(ctx context.Context, tx bun.Tx, id, from, to, reason string) error {
-	_, err := tx.NewUpdate().Model((*Outgoing)(nil)).Where("id = ? AND state = ?", id, from).
-		Set("state = ?", to).Set("state_reason = ?", reason).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
-	return err
+	o, err := get[Outgoing](ctx, tx, "id = ?", m.OrderKey)
+	if err != nil || o.State != StateFailed {
+		return unless(err, ErrNoShare)
+	}
+	if err := c.Notices.Settled(ctx, tx, o.OwnerID, o.ID); err != nil {
+		return err
+	}
+	return c.setState(ctx, tx, o, StatePending, "")
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/contact"
 	"github.com/weft-mesh/weft/internal/delivery"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/store"
@@ -45,6 +46,7 @@ type Service struct {
 	HTTP     *http.Client // for reading received shares
 	Files    Files
 	Box      *seal.Box
+	Notices  *notice.Service
 	Now      func() time.Time
 	Log      *slog.Logger
 	Self     ocm.Host

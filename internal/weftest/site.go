@@ -128,7 +128,7 @@ func (s *Site) Advance(d time.Duration) { s.ahead.Add(int64(d)) }
 func (s *Site) Rows() map[string]int64 {
 	s.T.Helper()
 	out := map[string]int64{}
-	for _, table := range []string{"outgoing_shares", "incoming_shares", "incoming_members", "outbox", "invites", "acceptances", "contacts", "pseudonyms"} {
+	for _, table := range []string{"outgoing_shares", "incoming_shares", "incoming_members", "outbox", "invites", "acceptances", "contacts", "pseudonyms", "notices"} {
 		n, err := s.Server.DB.Read.NewSelect().Table(table).Count(s.T.Context())
 		if err != nil {
 			s.T.Fatal(err)
@@ -337,6 +337,42 @@ func (p *Person) Accept(name string) Received {
 	r := p.Inbox(name, "pending")
 	p.API("POST", "/received/"+r.ID+"/accept", nil, &r)
 	return r
+}
+
+// Notice is something that happened, as the API tells it.
+type Notice struct {
+	ID, Kind, RequestID string
+	About               struct {
+		Share, Request, Acceptance, Contact, Name, Path, Who, WhoName, With, Host, Reason, Code, Words string
+		Rights                                                                                         []string
+		Until, Count                                                                                   int64
+	}
+	Times int64
+	Read  bool
+}
+
+// Notices lists what the person was told, the newest first.
+func (p *Person) Notices() []Notice {
+	p.T.Helper()
+	var out struct{ Notices []Notice }
+	p.API("GET", "/notices?limit=100", nil, &out)
+	return out.Notices
+}
+
+// Told waits for a notice of a kind and returns the newest.
+func (p *Person) Told(kind string) Notice {
+	p.T.Helper()
+	var found Notice
+	Until(p.T, "a notice "+kind+" for "+p.Name, func() bool {
+		for _, n := range p.Notices() {
+			if n.Kind == kind {
+				found = n
+				return true
+			}
+		}
+		return false
+	})
+	return found
 }
 
 // Invite is an invite as its sender's API shows it.
