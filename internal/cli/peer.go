@@ -165,6 +165,7 @@ func (c hostArg) show(ctx context.Context, io IO, s *server.Server, host ocm.Hos
 	line("we demand", "%s", strings.Join(asks, ", "))
 	line("it demands", "%s", strings.Join(p.Criteria, ", "))
 	line("can do", "%s", strings.Join(p.Capabilities, ", "))
+	line("signs by", "%s", p.Signs)
 	line("version", "%s", p.APIVersion)
 	if p.Profile != "" {
 		line("profile", "%s (%s)", p.Profile, p.ProfileFrom)
@@ -192,6 +193,9 @@ func keyTable(io IO, keys []server.PeerKeyView) error {
 			state := k.State
 			if k.Joined {
 				state += ", came later"
+			}
+			if k.Cavage {
+				state += ", for draft-cavage"
 			}
 			if !k.Published {
 				state += ", no longer published"
@@ -291,7 +295,7 @@ func ruleLine(r peer.Rule) string {
 	if r.Action != "" {
 		parts = append(parts, string(r.Action))
 	}
-	for _, o := range []struct{ name, is string }{{"must-sign", r.MustSign}, {"must-exchange", r.MustExchange}, {"must-invite", r.MustInvite}, {"as", r.Profile}, {"wire", r.Wire}} {
+	for _, o := range []struct{ name, is string }{{"must-sign", r.MustSign}, {"must-exchange", r.MustExchange}, {"must-invite", r.MustInvite}, {"as", r.Profile}, {"wire", r.Wire}, {"cavage", r.Cavage}} {
 		if o.is != "" {
 			parts = append(parts, o.name+" "+o.is)
 		}
@@ -326,18 +330,19 @@ type peerRequireCmd struct {
 	Sign     string `help:"Signed messages: yes, no, or default." enum:"yes,no,default," default:""`
 	Exchange string `help:"The code flow: yes, no, or default." enum:"yes,no,default," default:""`
 	Invite   string `help:"An invite between the people: yes, no, or default." enum:"yes,no,default," default:""`
+	Cavage   string `help:"Sign messages to it by draft-cavage, where federation.legacy_signatures is on: yes, no, or default: as its profile says." enum:"yes,no,default," default:""`
 	Profile  string `help:"Deal with it as with this family of servers, or default: to read it off its document." placeholder:"NAME"`
 }
 
 func (c *peerRequireCmd) Run(ctx context.Context, io IO) error {
-	if c.Sign+c.Exchange+c.Invite+c.Profile == "" {
-		return usagef("give at least one of --sign, --exchange, --invite and --profile (%s)", strings.Join(client.Profiles(), ", "))
+	if c.Sign+c.Exchange+c.Invite+c.Cavage+c.Profile == "" {
+		return usagef("give at least one of --sign, --exchange, --invite, --cavage and --profile (%s)", strings.Join(client.Profiles(), ", "))
 	}
 	return c.set(ctx, io, func(r *peer.Rule) {
 		for _, o := range []struct {
 			given string
 			is    *string
-		}{{c.Sign, &r.MustSign}, {c.Exchange, &r.MustExchange}, {c.Invite, &r.MustInvite}, {c.Profile, &r.Profile}} {
+		}{{c.Sign, &r.MustSign}, {c.Exchange, &r.MustExchange}, {c.Invite, &r.MustInvite}, {c.Cavage, &r.Cavage}, {c.Profile, &r.Profile}} {
 			if o.given != "" {
 				*o.is = strings.TrimPrefix(o.given, "default")
 			}
@@ -391,7 +396,7 @@ func (c *peerRulesCmd) Run(ctx context.Context, io IO) error {
 
 type peerImportCmd struct {
 	where
-	File    string `arg:"" help:"CSV with a first line of host,action,must_sign,must_exchange,must_invite,profile,wire,note; - reads standard input."`
+	File    string `arg:"" help:"CSV with a first line of host,action,must_sign,must_exchange,must_invite,profile,wire,cavage,note; - reads standard input."`
 	Replace bool   `help:"Remove the rules that are not in the file."`
 	Yes     bool   `short:"y" help:"Do not ask."`
 }

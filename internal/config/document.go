@@ -45,7 +45,7 @@ var keys = []setting{
 	{"federation.allow_unsigned", "Take unsigned messages from servers that cannot sign."},
 	{"federation.approve_keys", "A new key of a known server is used only after `weft peer keys HOST --approve`."},
 	{"federation.legacy_discovery", "Answer at /ocm-provider too, where servers before OCM 1.1 look."},
-	{"federation.legacy_signatures", "Publish a key for draft-cavage and sign so to servers that know nothing newer, such\nas Nextcloud 31 to 34 (for one server: weft peer require --profile). Their own signatures are verified in any case. Once on, it\nstays on: they refuse unsigned messages of a server that signed before."},
+	{"federation.legacy_signatures", "Publish a key for draft-cavage where older servers look, and sign so to those that know\nnothing newer, such as Nextcloud 31 and 32 (for one server: weft peer require --cavage).\nTheir own signatures are verified in any case. Once a server was sent one, it has to go\non: it refuses unsigned messages of a server that signed before."},
 	{"federation.signature_max_age", "How old a signature may be, and how far ahead its server's clock."},
 	{"federation.signature_max_ahead", ""},
 	{"federation.invite_life", "How long an invite can be accepted when its sender does not say."},

@@ -239,13 +239,17 @@ func room(ctx context.Context, db bun.IDB, userID, address string) error {
 }
 
 // meet enters, or completes, a contact that an invite or a share brought. What
-// the person wrote about it stays; who was gone is back.
+// the person wrote about it stays. Who was gone is back, but may be someone else of
+// that name: the trust and the invite were the other's.
 func (s *Service) meet(ctx context.Context, tx bun.Tx, c *Contact) (id string, err error) {
 	q := tx.NewInsert().Model(c).On("CONFLICT (user_id, address) DO UPDATE").
 		Set("name = CASE WHEN contact.name = '' THEN EXCLUDED.name ELSE contact.name END").
 		Set("email = CASE WHEN contact.email = '' THEN EXCLUDED.email ELSE contact.email END").
+		Set("trusted = (contact.trusted AND contact.gone_at = 0)").
 		Set("gone_at = 0").Set("updated_at = EXCLUDED.updated_at")
-	if c.Invited {
+	if !c.Invited {
+		q = q.Set("invited = (contact.invited AND contact.gone_at = 0)")
+	} else {
 		q = q.Set("invited = TRUE").Set("source = EXCLUDED.source").Set("given = EXCLUDED.given")
 	}
 	if _, err = q.Exec(ctx); err != nil {
@@ -392,7 +396,8 @@ func (s *Service) Gone(ctx context.Context, tx bun.Tx, address ocm.Address) erro
 	return err
 }
 
-// Standing is what someone's address book says of a sender.
+// Standing is what someone's address book says of a sender. Of who is gone it says
+// no more than that they are blocked: the name may be someone else's now.
 type Standing struct {
 	Known, Invited, Trusted, Blocked bool
 }
@@ -403,11 +408,12 @@ func (s *Service) Standings(ctx context.Context, userIDs []string, address strin
 		return nil, nil
 	}
 	var rows []Contact
-	err := s.DB.Read.NewSelect().Model(&rows).Column("user_id", "invited", "trusted", "blocked").
+	err := s.DB.Read.NewSelect().Model(&rows).Column("user_id", "invited", "trusted", "blocked", "gone_at").
 		Where("address = ?", address).Where("user_id IN (?)", bun.List(userIDs)).Scan(ctx)
 	out := map[string]Standing{}
 	for _, c := range rows {
-		out[c.UserID] = Standing{true, c.Invited, c.Trusted, c.Blocked}
+		here := c.GoneAt == 0
+		out[c.UserID] = Standing{here, here && c.Invited, here && c.Trusted, c.Blocked}
 	}
 	return out, err
 }

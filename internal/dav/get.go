@@ -78,7 +78,7 @@ type download struct {
 	w      http.ResponseWriter
 	rc     *http.ResponseController
 	stall  time.Duration
-	watch  watch
+	watch  tree.Watch
 	late   bool
 	status int // kept back; 0: none or sent
 	sent   bool
@@ -106,7 +106,7 @@ func (d *download) flushHeader() {
 }
 
 func (d *download) Write(b []byte) (int, error) {
-	if err := d.watch.look(); err != nil {
+	if err := d.watch.Look(); err != nil {
 		return 0, err
 	}
 	d.flushHeader()
@@ -125,7 +125,7 @@ func (d *download) ReadFrom(src io.Reader) (n int64, err error) {
 		limited = &io.LimitedReader{R: src, N: 1<<63 - 1}
 	}
 	for limited.N > 0 {
-		if err := d.watch.look(); err != nil {
+		if err := d.watch.Look(); err != nil {
 			return n, err
 		}
 		d.rc.SetWriteDeadline(time.Now().Add(d.stall))

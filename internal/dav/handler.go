@@ -185,25 +185,7 @@ func condition(r *http.Request) tree.Condition {
 	}
 }
 
-// watch asks a question again and again, though not more often than is needed.
-type watch struct {
-	ask  func() error
-	next time.Time
-}
-
-// stillEvery is how long a transfer goes on that should not.
-const stillEvery = time.Second
-
-func (w *watch) look() error {
-	now := time.Now()
-	if w.ask == nil || now.Before(w.next) {
-		return nil
-	}
-	w.next = now.Add(stillEvery)
-	return w.ask()
-}
-
-func (h *Handler) watch() watch { return watch{h.Still, time.Now().Add(stillEvery)} }
+func (h *Handler) watch() tree.Watch { return tree.NewWatch(h.Still) }
 
 func (h *Handler) now() time.Time {
 	if h.Now != nil {

@@ -167,7 +167,7 @@ type upload struct {
 	rc      *http.ResponseController
 	stall   time.Duration
 	until   time.Time // the deadline in force
-	watch   watch
+	watch   tree.Watch
 	recheck func() error
 	err     error
 }
@@ -184,13 +184,13 @@ func (u *upload) Read(b []byte) (int, error) {
 	}
 	n, err := u.body.Read(b)
 	if err == nil {
-		u.err = u.watch.look()
+		u.err = u.watch.Look()
 		return n, u.err
 	}
 	// The server listens for the client hanging up once the body is read; a
 	// deadline left in force would look like that.
 	u.rc.SetReadDeadline(time.Time{})
-	for _, permitted := range []func() error{u.recheck, u.watch.ask} {
+	for _, permitted := range []func() error{u.recheck, u.watch.Ask} {
 		if err == io.EOF && permitted != nil {
 			if refused := permitted(); refused != nil {
 				err = refused

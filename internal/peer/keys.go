@@ -146,11 +146,23 @@ func (p *Peers) keep(ctx context.Context, host ocm.Host, raw []byte, keys httpsi
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	changed, err := p.memory.saveKeys(ctx, host, raw, keys, now, p.opt.ApproveKeys)
+	p.tellKept(host, changed, err)
+}
+
+// keepLegacy writes down the key of a document.
+func (p *Peers) keepLegacy(ctx context.Context, host ocm.Host, key httpsig.Key) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	changed, err := p.memory.saveLegacyKey(ctx, host, key, p.opt.Now(), p.opt.ApproveKeys)
+	p.tellKept(host, changed, err)
+}
+
+func (p *Peers) tellKept(host ocm.Host, changed []peerKeyRow, err error) {
 	if err != nil {
 		p.opt.Log.Error("a peer's keys cannot be kept", "peer", host, "error", err)
 	}
-	if len(changed) > 0 {
-		p.opt.Log.Warn("a peer has new keys", "peer", host, "kids", changed, "waiting for approval", p.opt.ApproveKeys)
+	for _, k := range changed {
+		p.opt.Log.Warn("a peer has a new key", "peer", host, "kid", k.KID, "waiting for approval", k.State == KeyWaiting)
 	}
 }
 
@@ -194,8 +206,20 @@ func (p *Peers) keyFailure(host ocm.Host, err error) error {
 	return errUnreachable.RetryIn(max(wait, time.Second)).With(err)
 }
 
+// legacyKey is the key of a document by which its server signs by draft-cavage.
+// A server that signs by RFC 9421 has none.
+func legacyKey(d *ocm.Discovery) (httpsig.Key, error) {
+	if d.PublicKey == nil || d.HasCapability(ocm.CapHTTPSig) && d.JWKSURI != "" {
+		return httpsig.Key{}, errors.New("the document names no key for draft-cavage")
+	}
+	public, err := httpsig.ReadLegacyKey(d.PublicKey.PEM)
+	return httpsig.Key{KID: d.PublicKey.KeyID, Public: public}, err
+}
+
 // LegacyKey gives the key by which host signs as kid by draft-cavage: that of its
-// discovery document. A host that signs by RFC 9421 has none.
+// discovery document. A host that signs by RFC 9421 has none, and one that did
+// has one only when the operator agreed: to this key, or to messages of the host
+// that are not signed at all.
 func (p *Peers) LegacyKey(ctx context.Context, host ocm.Host, kid string) (crypto.PublicKey, error) {
 	d, err := p.Discover(ctx, host)
 	if err != nil {
@@ -207,17 +231,48 @@ func (p *Peers) LegacyKey(ctx context.Context, host ocm.Host, kid string) (crypt
 	case d.PublicKey == nil || d.PublicKey.KeyID != kid:
 		return nil, errUnknown.Saying("%s publishes no key named %.200q", host, kid)
 	}
-	key, err := httpsig.ReadLegacyKey(d.PublicKey.PEM)
+	key, err := legacyKey(d)
 	if err != nil {
 		return nil, ocm.NewError(http.StatusUnauthorized, ocm.CodeKeyUnacceptable, "the signer's key cannot be used").With(err)
 	}
-	return key, nil
+	return key.Public, p.legacyApproved(ctx, host, key)
 }
 
-// OnceSigned reports whether a host was seen with keys to sign with.
-func (p *Peers) OnceSigned(ctx context.Context, host ocm.Host) (bool, error) {
-	if p.opt.DB == nil {
-		return false, nil
+// legacyApproved is approved for the key of a document.
+func (p *Peers) legacyApproved(ctx context.Context, host ocm.Host, key httpsig.Key) error {
+	if p.opt.DB == nil || p.opt.Policy == nil {
+		return nil
 	}
-	return p.opt.DB.Read.NewSelect().Model((*peerKeyRow)(nil)).Where("host = ?", string(host)).Exists(ctx)
+	id := keyID{string(host), key.KID, key.Thumbprint()}
+	state, err := p.memory.keyState(ctx, id)
+	if err == nil && state == "" { // forgotten since the document was read
+		p.keepLegacy(ctx, host, key)
+		state, err = p.memory.keyState(ctx, id)
+	}
+	switch {
+	case err != nil:
+		return errUnreachable.With(err)
+	case state == KeyTrusted:
+		return nil
+	case state == KeyRejected:
+		return errRejected
+	}
+	newest, err := p.Signs(ctx, host)
+	if err != nil {
+		return errUnreachable.With(err)
+	}
+	if newest != SignsRFC {
+		return errWaiting.Saying("the key %s of %s is new and waits for the operator: weft peer keys %s --approve %s", key.KID, host, host, id.thumbprint)
+	}
+	if v, err := p.opt.Policy.Decide(ctx, host); err != nil || v.UnsignedAgreed && !p.opt.ApproveKeys {
+		return err
+	}
+	return errWaiting.Saying("%s signed by RFC 9421 and has gone back to the older form; to take that from it: weft peer keys %s --approve %s", host, host, id.thumbprint)
+}
+
+// Signs tells the best that a host was ever seen to sign by: SignsRFC,
+// SignsCavage, or "".
+func (p *Peers) Signs(ctx context.Context, host ocm.Host) (string, error) {
+	row, err := p.memory.load(ctx, host)
+	return row.Signs, err
 }

@@ -273,11 +273,11 @@ func TestServersMetInPassingAreForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := m.saveDiscovery(t.Context(), "kept.example", []byte("{}"), at.Add(-time.Hour)); err != nil {
+	if err := m.saveDiscovery(t.Context(), "kept.example", []byte("{}"), &ocm.Discovery{}, at.Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	for i := range maxPassing + 60 {
-		if err := m.saveDiscovery(t.Context(), ocm.Host(fmt.Sprintf("s%d.example", i)), []byte("{}"), at.Add(time.Duration(i)*time.Second)); err != nil {
+		if err := m.saveDiscovery(t.Context(), ocm.Host(fmt.Sprintf("s%d.example", i)), []byte("{}"), &ocm.Discovery{}, at.Add(time.Duration(i)*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -163,8 +163,11 @@ func (p *Peers) lookUp(ctx context.Context, host ocm.Host, rec *record) error {
 		p.opt.Log.Info("a peer cannot be discovered", "peer", host, "error", err)
 		return err
 	}
-	if err := p.memory.saveDiscovery(ctx, host, raw, now); err != nil {
+	if err := p.memory.saveDiscovery(ctx, host, raw, d, now); err != nil {
 		p.opt.Log.Error("a discovery document cannot be kept", "peer", host, "error", err)
+	}
+	if key, err := legacyKey(d); err == nil {
+		p.keepLegacy(ctx, host, key)
 	}
 	return nil
 }
@@ -181,17 +184,19 @@ func (p *Peers) Peer(ctx context.Context, host ocm.Host) (client.Peer, error) {
 }
 
 func (p *Peers) profile(ctx context.Context, host ocm.Host, d *ocm.Discovery) (client.Profile, error) {
-	if p.opt.Policy != nil {
-		v, err := p.opt.Policy.Decide(ctx, host)
-		if err != nil {
-			return client.Profile{}, err
-		}
-		if set, ok := client.ProfileNamed(v.Profile); ok {
-			set.Reason = "set by the operator"
-			return set, nil
-		}
+	out := client.ProfileOf(d)
+	if p.opt.Policy == nil {
+		return out, nil
 	}
-	return client.ProfileOf(d), nil
+	v, err := p.opt.Policy.Decide(ctx, host)
+	if err != nil {
+		return client.Profile{}, err
+	}
+	if set, ok := client.ProfileNamed(v.Profile); ok {
+		out, out.Reason = set, "set by the operator"
+	}
+	out.Cavage = or(v.Cavage, out.Cavage)
+	return out, nil
 }
 
 // Refresh asks a peer anew what it is and which keys it has, whatever policy

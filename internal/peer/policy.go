@@ -54,6 +54,7 @@ type Rule struct {
 	MustInvite   string
 	Profile      string // of client.Profiles, "" to read it off the document
 	Wire         string // Yes, No, or "": whether what goes over the wire is kept
+	Cavage       string // Yes, No, or "": whether messages to it are signed by draft-cavage; "" as its profile says
 	Note         string
 	CreatedAt    int64
 	UpdatedAt    int64
@@ -64,7 +65,7 @@ func (r Rule) Empty() bool { return r.same(Rule{Note: r.Note}) }
 
 // same reports whether two rules decide the same.
 func (r Rule) same(o Rule) bool {
-	return r.Action == o.Action && r.MustSign == o.MustSign && r.MustExchange == o.MustExchange && r.MustInvite == o.MustInvite && r.Profile == o.Profile && r.Wire == o.Wire && r.Note == o.Note
+	return r.Action == o.Action && r.MustSign == o.MustSign && r.MustExchange == o.MustExchange && r.MustInvite == o.MustInvite && r.Profile == o.Profile && r.Wire == o.Wire && r.Cavage == o.Cavage && r.Note == o.Note
 }
 
 // Verdict is what policy says about a host.
@@ -78,8 +79,9 @@ type Verdict struct {
 	// UnsignedAgreed: a rule says that it need not sign, though it could or once
 	// did.
 	UnsignedAgreed bool
-	Wire           bool // what goes over the wire is kept for operators
-	Named          bool // a rule or a directory names it, not the mode alone
+	Wire           bool   // what goes over the wire is kept for operators
+	Cavage         string // as the rules say: Yes, No, or "" for what its profile says
+	Named          bool   // a rule or a directory names it, in whatever mode
 }
 
 // Defaults is what holds where no rule says otherwise.
@@ -102,7 +104,7 @@ type Policy struct {
 	Now      func() time.Time
 	Self     ocm.Host
 	Defaults Defaults
-	Members  Members // of ModeDirectory
+	Members  Members // of the directories; needed in ModeDirectory
 
 	rules store.Watched[*ruleSet]
 }
@@ -211,19 +213,23 @@ func (p *Policy) Decide(ctx context.Context, host ocm.Host) (Verdict, error) {
 		for _, o := range []struct {
 			is *string
 			by string
-		}{{&sign, r.MustSign}, {&exchange, r.MustExchange}, {&invite, r.MustInvite}, {&v.Profile, r.Profile}, {&wire, r.Wire}} {
+		}{{&sign, r.MustSign}, {&exchange, r.MustExchange}, {&invite, r.MustInvite}, {&v.Profile, r.Profile}, {&wire, r.Wire}, {&v.Cavage, r.Cavage}} {
 			if *o.is == "" {
 				*o.is = o.by
 			}
 		}
-		return v.Action != "" && sign != "" && exchange != "" && invite != "" && v.Profile != "" && wire != ""
+		return v.Action != "" && sign != "" && exchange != "" && invite != "" && v.Profile != "" && wire != "" && v.Cavage != ""
 	})
 	v.MustSign, v.MustExchange, v.MustInvite = or(sign, d.MustSign), or(exchange, d.MustExchange), or(invite, d.MustInvite)
 	v.Wire = or(wire, d.Wire)
 	v.UnsignedAgreed = sign == No
 	if v.Action == "" {
 		v.Action, v.Because, err = p.byMode(ctx, host)
-		v.Named = p.Defaults.Mode == ModeDirectory && v.Action == Allow
+	}
+	if err == nil && !v.Named && v.Action == Allow && p.Members != nil {
+		// Whoever cannot be looked up is as good as not listed.
+		_, listed, err := p.Members.Member(ctx, host)
+		v.Named = listed && err == nil
 	}
 	return v, err
 }
@@ -333,7 +339,7 @@ func (r *Rule) Check() error {
 	if !slices.Contains([]Action{Allow, Deny, Limit, ""}, r.Action) {
 		return ErrRule.Saying("%s: the action %q is not allow, deny or limit", pattern, r.Action)
 	}
-	for _, v := range []string{r.MustSign, r.MustExchange, r.MustInvite, r.Wire} {
+	for _, v := range []string{r.MustSign, r.MustExchange, r.MustInvite, r.Wire, r.Cavage} {
 		if v != "" && v != Yes && v != No {
 			return ErrRule.Saying("%s: %q is neither yes nor no, nor empty", pattern, v)
 		}
@@ -363,7 +369,7 @@ func (p *Policy) put(ctx context.Context, tx bun.Tx, r Rule) error {
 	r.UpdatedAt = r.CreatedAt
 	_, err := tx.NewInsert().Model(&r).On("CONFLICT (pattern) DO UPDATE").
 		Set("action = EXCLUDED.action").Set("must_sign = EXCLUDED.must_sign").Set("must_exchange = EXCLUDED.must_exchange").
-		Set("must_invite = EXCLUDED.must_invite").Set("profile = EXCLUDED.profile").Set("wire = EXCLUDED.wire").Set("note = EXCLUDED.note").Set("updated_at = EXCLUDED.updated_at").Exec(ctx)
+		Set("must_invite = EXCLUDED.must_invite").Set("profile = EXCLUDED.profile").Set("wire = EXCLUDED.wire").Set("cavage = EXCLUDED.cavage").Set("note = EXCLUDED.note").Set("updated_at = EXCLUDED.updated_at").Exec(ctx)
 	return err
 }
 
@@ -460,7 +466,7 @@ func (p *Policy) Apply(ctx context.Context, changes []Change) error {
 }
 
 // csvHead names the columns of a file of rules.
-var csvHead = []string{"host", "action", "must_sign", "must_exchange", "must_invite", "profile", "wire", "note"}
+var csvHead = []string{"host", "action", "must_sign", "must_exchange", "must_invite", "profile", "wire", "cavage", "note"}
 
 // maxRules bounds a file of rules.
 const maxRules = 100_000
@@ -506,7 +512,7 @@ func ReadRules(r io.Reader) ([]Rule, error) {
 		r := Rule{
 			Pattern: of("host"), Action: Action(strings.ToLower(of("action"))), MustSign: strings.ToLower(of("must_sign")),
 			MustExchange: strings.ToLower(of("must_exchange")), MustInvite: strings.ToLower(of("must_invite")), Profile: of("profile"),
-			Wire: strings.ToLower(of("wire")), Note: of("note"),
+			Wire: strings.ToLower(of("wire")), Cavage: strings.ToLower(of("cavage")), Note: of("note"),
 		}
 		if err := r.Check(); err != nil {
 			return nil, ErrRule.Saying("line %d: %v", line, err)
@@ -526,7 +532,7 @@ func WriteRules(w io.Writer, rules []Rule) error {
 	out := csv.NewWriter(w)
 	out.Write(csvHead)
 	for _, r := range rules {
-		out.Write([]string{r.Pattern, string(r.Action), r.MustSign, r.MustExchange, r.MustInvite, r.Profile, r.Wire, r.Note})
+		out.Write([]string{r.Pattern, string(r.Action), r.MustSign, r.MustExchange, r.MustInvite, r.Profile, r.Wire, r.Cavage, r.Note})
 	}
 	out.Flush()
 	return out.Error()

@@ -107,6 +107,14 @@ func TestModes(t *testing.T) {
 			t.Errorf("%s: criteria %v", c.mode, got)
 		}
 	}
+	for host, named := range map[ocm.Host]bool{"any.example": false, "member.example": true, "listed.example": true} {
+		for _, rules := range [][]Rule{nil, {{Pattern: "*", Action: Allow}}} {
+			p := newPolicy(t, Defaults{Mode: ModeOpen}, append(rules, Rule{Pattern: "listed.example", Action: Allow})...)
+			if v, err := p.Decide(t.Context(), host); err != nil || v.Named != named {
+				t.Errorf("%s: %+v, %v", host, v, err)
+			}
+		}
+	}
 	p := newPolicy(t, Defaults{Mode: ModeOpen, MustSign: true, MustExchange: true, MustInvite: true})
 	if got := p.Criteria(t.Context()); !slices.Equal(got, []string{"must-use-http-sig", "must-exchange-token", "must-invite"}) {
 		t.Errorf("criteria %v", got)

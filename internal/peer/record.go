@@ -131,6 +131,7 @@ type Record struct {
 	FailingSince time.Time // zero while it answers
 	Failures     int64     // in a row
 	Failure      string
+	Signs        string    // the best it was seen to sign by: SignsRFC, SignsCavage, or ""
 	RestsUntil   time.Time // it is not called before; zero when it may be
 	Keys         []KeyRecord
 	Sent         int64 // shares of ours that live there
@@ -148,8 +149,9 @@ type KeyRecord struct {
 	State      string
 	FirstSeen  time.Time
 	LastSeen   time.Time
-	Published  bool // in the key set as last seen
+	Published  bool // in the key set or document as last seen
 	Joined     bool // came after the first ones
+	Cavage     bool // of the document, for draft-cavage
 }
 
 // ErrNotMet says that a host is not known here.
@@ -227,7 +229,7 @@ func (p *Peers) recordOf(ctx context.Context, r peerRow, counts map[string]map[s
 	rec := Record{
 		Host: ocm.Host(r.Host), FirstSeen: store.Time(r.FirstSeen), DiscoveredAt: store.Time(r.DiscoveredAt),
 		LastSuccess: store.Time(r.LastSuccess), LastFailure: store.Time(r.LastFailure), FailingSince: store.Time(r.FailingSince),
-		Failures: r.Failures, Failure: r.Failure,
+		Failures: r.Failures, Failure: r.Failure, Signs: r.Signs,
 		Sent: counts["sent"][r.Host], Received: counts["received"][r.Host], Waiting: counts["waiting"][r.Host], Dead: counts["dead"][r.Host], Reports: counts["reports"][r.Host],
 	}
 	if d, err := ocm.ReadDiscovery([]byte(r.Discovery)); err == nil {
@@ -258,9 +260,13 @@ func (p *Peers) KeysOf(ctx context.Context, host ocm.Host) ([]KeyRecord, error) 
 	}
 	out := []KeyRecord{}
 	for _, k := range rows {
+		at := row.JWKSAt
+		if k.Form == formPEM {
+			at = row.DiscoveredAt
+		}
 		out = append(out, KeyRecord{
 			KID: k.KID, Thumbprint: k.Thumbprint, State: k.State, FirstSeen: store.Time(k.FirstSeen), LastSeen: store.Time(k.LastSeen),
-			Published: k.LastSeen >= row.JWKSAt, Joined: k.FirstSeen > rows[len(rows)-1].FirstSeen,
+			Published: k.LastSeen >= at, Joined: k.FirstSeen > rows[len(rows)-1].FirstSeen, Cavage: k.Form == formPEM,
 		})
 	}
 	return out, nil

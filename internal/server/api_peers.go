@@ -37,6 +37,7 @@ type PeerView struct {
 	LastFailure  string           `json:"lastFailure,omitempty" format:"date-time"`
 	FailingSince string           `json:"failingSince,omitempty" format:"date-time"`
 	Failures     int64            `json:"failures" doc:"in a row"`
+	Signs        string           `json:"signs,omitempty" enum:"rfc9421,draft-cavage" doc:"the best it was ever seen to sign by; less is refused until the operator agrees"`
 	Failure      string           `json:"failure,omitempty"`
 	RestsUntil   string           `json:"restsUntil,omitempty" format:"date-time" doc:"it is not called before"`
 	Sent         int64            `json:"sharesSent"`
@@ -53,8 +54,9 @@ type PeerKeyView struct {
 	KID        string `json:"kid"`
 	Thumbprint string `json:"thumbprint" doc:"RFC 7638, SHA-256"`
 	State      string `json:"state" enum:"trusted,waiting,rejected"`
-	Published  bool   `json:"published" doc:"in the key set as last seen"`
+	Published  bool   `json:"published" doc:"in the key set or document as last seen"`
 	Joined     bool   `json:"joined" doc:"came after the first ones"`
+	Cavage     bool   `json:"cavage,omitempty" doc:"the publicKey of its document, for signatures by draft-cavage"`
 	FirstSeen  string `json:"firstSeen" format:"date-time"`
 	LastSeen   string `json:"lastSeen" format:"date-time"`
 }
@@ -68,7 +70,7 @@ func ShowPeer(r *peer.Record, whole bool) PeerView {
 		Policy: string(r.Verdict.Action), Because: r.Verdict.Because,
 		MustSign: r.Verdict.MustSign, MustExchange: r.Verdict.MustExchange, MustInvite: r.Verdict.MustInvite,
 		FirstSeen: at(r.FirstSeen), DiscoveredAt: at(r.DiscoveredAt), LastSuccess: at(r.LastSuccess), LastFailure: at(r.LastFailure),
-		FailingSince: at(r.FailingSince), Failures: r.Failures, Failure: r.Failure, RestsUntil: at(r.RestsUntil),
+		FailingSince: at(r.FailingSince), Failures: r.Failures, Signs: r.Signs, Failure: r.Failure, RestsUntil: at(r.RestsUntil),
 		Sent: r.Sent, Received: r.Received, Waiting: r.Waiting, Dead: r.Dead, Reports: r.Reports,
 	}
 	if d := r.Discovery; d != nil {
@@ -79,7 +81,7 @@ func ShowPeer(r *peer.Record, whole bool) PeerView {
 		return v
 	}
 	for _, k := range r.Keys {
-		v.Keys = append(v.Keys, PeerKeyView{k.KID, k.Thumbprint, k.State, k.Published, k.Joined, at(k.FirstSeen), at(k.LastSeen)})
+		v.Keys = append(v.Keys, PeerKeyView{k.KID, k.Thumbprint, k.State, k.Published, k.Joined, k.Cavage, at(k.FirstSeen), at(k.LastSeen)})
 	}
 	if len(r.Document) > 0 {
 		v.Document = &r.Document
@@ -96,16 +98,17 @@ type RuleView struct {
 	MustInvite   string `json:"mustInvite,omitempty" enum:"yes,no,"`
 	Profile      string `json:"profile,omitempty" maxLength:"64" doc:"the family of servers it is dealt with as"`
 	Wire         string `json:"wire,omitempty" enum:"yes,no," doc:"whether what goes over the wire is kept"`
+	Cavage       string `json:"cavage,omitempty" enum:"yes,no," doc:"whether messages to it are signed by draft-cavage, where federation.legacy_signatures is on"`
 	Note         string `json:"note,omitempty" maxLength:"1000"`
 }
 
 // ShowRule makes the operator's view of a rule.
 func ShowRule(r peer.Rule) RuleView {
-	return RuleView{r.Pattern, string(r.Action), r.MustSign, r.MustExchange, r.MustInvite, r.Profile, r.Wire, r.Note}
+	return RuleView{r.Pattern, string(r.Action), r.MustSign, r.MustExchange, r.MustInvite, r.Profile, r.Wire, r.Cavage, r.Note}
 }
 
 func (v RuleView) rule() peer.Rule {
-	return peer.Rule{Pattern: v.Host, Action: peer.Action(v.Action), MustSign: v.MustSign, MustExchange: v.MustExchange, MustInvite: v.MustInvite, Profile: v.Profile, Wire: v.Wire, Note: v.Note}
+	return peer.Rule{Pattern: v.Host, Action: peer.Action(v.Action), MustSign: v.MustSign, MustExchange: v.MustExchange, MustInvite: v.MustInvite, Profile: v.Profile, Wire: v.Wire, Cavage: v.Cavage, Note: v.Note}
 }
 
 // ChangeView is a difference that an import of rules makes.

@@ -43,19 +43,17 @@ func (s *Server) document(ctx context.Context) *ocm.Discovery {
 		TokenEndPoint:      s.origin + "/ocm/token",
 		InviteAcceptDialog: contact.DialogPath,
 	}
-	if s.legacy != nil {
-		d.PublicKey = &ocm.LegacyKey{KeyID: s.legacy.KeyID, PEM: s.legacy.PEM()}
-	}
 	return d
 }
 
 func (s *Server) discovery(w http.ResponseWriter, r *http.Request) {
-	// Nextcloud up to 30 refuses any version it does not know.
-	if strings.HasPrefix(r.UserAgent(), "Nextcloud Server Crawler") {
-		s.writeDiscovery(w, r, "1.1.0")
+	agent := r.UserAgent()
+	// Nextcloud up to 32; it refuses, up to 30, any version it does not know.
+	if strings.HasPrefix(agent, "Nextcloud Server Crawler") {
+		s.writeDiscovery(w, r, "1.1.0", true)
 		return
 	}
-	s.writeDiscovery(w, r, ocm.Version)
+	s.writeDiscovery(w, r, ocm.Version, strings.HasPrefix(agent, "Nextcloud-Server-Crawler/"))
 }
 
 // legacyDiscovery is the path that peers before 1.1 ask, with the version they
@@ -65,13 +63,20 @@ func (s *Server) legacyDiscovery(w http.ResponseWriter, r *http.Request) {
 		s.refusePeer(w, r, ocm.NewError(http.StatusNotFound, "NOT_FOUND", "the old discovery path is switched off"))
 		return
 	}
-	s.writeDiscovery(w, r, "1.1.0")
+	s.writeDiscovery(w, r, "1.1.0", true)
 }
 
-func (s *Server) writeDiscovery(w http.ResponseWriter, r *http.Request, version string) {
+// writeDiscovery writes the document; with older, for servers that may verify by
+// draft-cavage. Others are not shown a key that they would have no use for, and
+// that would have them take us for a server of that time.
+func (s *Server) writeDiscovery(w http.ResponseWriter, r *http.Request, version string, older bool) {
 	d := s.document(r.Context())
 	d.APIVersion = version
+	if older && s.legacy != nil {
+		d.PublicKey = &ocm.LegacyKey{KeyID: s.legacy.KeyID, PEM: s.legacy.PEM()}
+	}
 	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Header().Set("Vary", "User-Agent")
 	writeJSON(w, http.StatusOK, d)
 }
 
@@ -110,6 +115,12 @@ func (s *Server) createShare(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer, err := s.Sharing.Receive(r.Context(), from, share)
+	if e, ok := errors.AsType[*ocm.Error](err); ok && e.Code == ocm.CodeRecipientNotFound && !from.Signed {
+		// Senders have to be told, but who does not sign is not to try names for long.
+		if wait := s.byFailure.take(requestOf(r).net); wait > 0 {
+			err = errTooMany.RetryIn(wait).With(err)
+		}
+	}
 	if err != nil {
 		s.refusePeer(w, r, err)
 		return
@@ -270,10 +281,7 @@ func (s *Server) verifyLegacy(r *http.Request, body []byte, claimed ocm.Host) (h
 	}
 	f := s.conf.Federation
 	legacy := httpsig.Legacy{MaxAge: f.SignatureMaxAge, MaxAhead: f.SignatureMaxAhead, Now: s.now}
-	if err := legacy.Verify(r, s.target(r), body, key); err != nil {
-		return httpsig.Info{}, err
-	}
-	return httpsig.Info{Signed: true, KeyID: kid, Value: r.Header.Get("Signature")}, nil
+	return legacy.Verify(r, s.target(r), body, key)
 }
 
 func (s *Server) verifySignature(r *http.Request, body []byte, claimed ocm.Host, v peer.Verdict) (info httpsig.Info, err error) {
@@ -356,12 +364,12 @@ func (s *Server) acceptUnsigned(ctx context.Context, claimed ocm.Host, v peer.Ve
 	if d.PublicKey != nil {
 		return refused.Saying("%s publishes a key to sign with, but this message is not signed%s", claimed, agree)
 	}
-	once, err := s.Peers.OnceSigned(ctx, claimed)
+	once, err := s.Peers.Signs(ctx, claimed)
 	if err != nil {
 		return err
 	}
-	if once {
-		return refused.Saying("%s signed its messages and has stopped to%s", claimed, agree)
+	if once != "" {
+		return refused.Saying("%s could sign its messages (%s) and no longer says so%s", claimed, once, agree)
 	}
 	return nil
 }

@@ -284,6 +284,31 @@ func TestUnsignedIsTakenOnlyFromThoseWhoDoNotSign(t *testing.T) {
 	}
 }
 
+// Senders need to know that there is no such recipient, and nobody is to try names
+// for long without signing.
+func TestUnknownRecipientsAreToldButNotForLong(t *testing.T) {
+	bob := weftest.Start(t).Person("bob")
+	quiet, signing := weftest.NewPeer(t), weftest.NewPeer(t)
+	quiet.Document.Capabilities, quiet.Document.JWKSURI = nil, ""
+	to := func(p *weftest.Peer, change ...func(*http.Request)) weftest.Answer {
+		return p.Post(bob.Site, "/ocm/shares", jsonType, p.ShareFor(bob, map[string]any{"shareWith": "nobody@" + string(bob.Host)}), change...)
+	}
+	last := to(quiet, weftest.Unsigned)
+	if last.Status != 400 || last.Code() != "RECIPIENT_NOT_FOUND" {
+		t.Errorf("%d %s", last.Status, last.Body)
+	}
+	for range 40 {
+		last = to(quiet, weftest.Unsigned)
+	}
+	if last.Status != 429 || last.Header.Get("Retry-After") == "" {
+		t.Errorf("after many: %d %s", last.Status, last.Body)
+	}
+	if a := to(signing); a.Status != 400 || a.Code() != "RECIPIENT_NOT_FOUND" {
+		t.Errorf("signed: %d %s", a.Status, a.Body)
+	}
+	want(t, "for someone who is here", quiet.Post(bob.Site, "/ocm/shares", jsonType, quiet.ShareFor(bob, nil), weftest.Unsigned), 201)
+}
+
 func TestCriteriaAreAdvertisedAndEnforced(t *testing.T) {
 	bob := weftest.Start(t, func(c *config.Config) { c.Federation.MustExchangeToken = true; c.Federation.MustUseHTTPSig = true }).Person("bob")
 	peer := weftest.NewPeer(t)

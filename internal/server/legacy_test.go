@@ -1,6 +1,9 @@
 package server_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -8,6 +11,8 @@ import (
 	"github.com/weft-mesh/weft/internal/config"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/weftest"
+	"github.com/weft-mesh/weft/ocm"
+	"github.com/weft-mesh/weft/ocm/httpsig"
 )
 
 // dialect finds a family of servers.
@@ -38,15 +43,40 @@ func TestOlderSignaturesAreVerifiedAndMade(t *testing.T) {
 			t.Errorf("%d messages of ours were signed the older way", n)
 		}
 	}
-	// The switch of one peer.
-	nc := weftest.Simulate(t, dialect(t, "nextcloud-31/32"))
-	if _, err := signing.Server.Policy.Set(t.Context(), peer.Rule{Pattern: string(nc.Host), Profile: "nextcloud-30-"}); err != nil {
-		t.Fatal(err)
+	// The switch of one peer: by its profile, or by itself.
+	for name, c := range map[string]struct {
+		family string
+		rule   peer.Rule
+		signed bool
+	}{
+		"a profile that does not sign":     {"nextcloud-31/32", peer.Rule{Profile: "nextcloud-30-"}, false},
+		"not to this one":                  {"nextcloud-31/32", peer.Rule{Cavage: peer.No}, false},
+		"to one that would not be sent it": {"nextcloud-30-", peer.Rule{Cavage: peer.Yes}, true},
+	} {
+		nc := weftest.Simulate(t, dialect(t, c.family))
+		c.rule.Pattern = string(nc.Host)
+		if _, err := signing.Server.Policy.Set(t.Context(), c.rule); err != nil {
+			t.Fatal(err)
+		}
+		sent := signing.Share("a.txt", nc.Address())
+		weftest.Until(t, "the share is delivered", func() bool { return signing.SentState(sent.ID) == "delivered" })
+		if n := nc.Verified(); (n > 0) != c.signed {
+			t.Errorf("%s: %d messages were signed", name, n)
+		}
 	}
-	sent := signing.Share("a.txt", nc.Address())
-	weftest.Until(t, "the share is delivered", func() bool { return signing.SentState(sent.ID) == "delivered" })
-	if n := nc.Verified(); n != 0 {
-		t.Errorf("%d messages were signed for a peer whose profile says no", n)
+	// The key is where those look who need it, and nowhere else.
+	for _, c := range []struct {
+		path, agent string
+		shown       bool
+	}{
+		{"/ocm-provider", "", true},
+		{"/.well-known/ocm", "Nextcloud Server Crawler", true},
+		{"/.well-known/ocm", "Nextcloud-Server-Crawler/33.0.1", true},
+		{"/.well-known/ocm", "Go-http-client/1.1", false},
+	} {
+		if d := discover(t, signing.Site, c.path, c.agent); (d.PublicKey != nil) != c.shown {
+			t.Errorf("%s for %q: %+v", c.path, c.agent, d.PublicKey)
+		}
 	}
 
 	kept := signing.Config.Data
@@ -64,6 +94,34 @@ func lastAnswer(t *testing.T, nc *weftest.Simulator, to *weftest.Person) weftest
 	t.Helper()
 	_, a := nc.Share(to, false)
 	return a
+}
+
+// A signature is taken once at the token endpoint, in whatever way the header around
+// it is written.
+func TestAnOlderSignatureIsTakenOnceForAToken(t *testing.T) {
+	alice := weftest.Start(t).Person("alice")
+	p := newSigner(t)
+	p.says(alice, "older")
+	alice.Put("a.txt", "a")
+	_, share := shareTo(t, alice, p.Peer, "a.txt")
+	form := ocm.TokenRequest{GrantType: ocm.GrantAuthorizationCode, ClientID: p.Host, Code: share.Protocol.WebDAV.SharedSecret}.Form()
+	r, err := http.NewRequest("POST", alice.Origin+"/ocm/token", strings.NewReader(form))
+	if err == nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		err = p.older.Sign(r, []byte(form))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature := r.Header.Get("Signature")
+	for i, written := range []string{signature, signature, signature + `,x="1"`, " " + strings.ReplaceAll(signature, `",`, `" , `)} {
+		again, _ := http.NewRequest("POST", alice.Origin+"/ocm/token", strings.NewReader(form))
+		again.Header = r.Header.Clone()
+		again.Header.Set("Signature", written)
+		if a := weftest.Send(t, again); (a.Status == 200) != (i == 0) || i > 0 && a.Code() != "invalid_client" {
+			t.Errorf("%s: %d %s", written, a.Status, a.Body)
+		}
+	}
 }
 
 // A server that stops to sign is not believed until the operator agrees.
@@ -84,7 +142,7 @@ func TestNobodyStopsToSignUnseen(t *testing.T) {
 	if refused.Status != 401 || refused.Code() != "SIGNATURE_REQUIRED" {
 		t.Fatalf("unsigned: %d %s", refused.Status, refused.Body)
 	}
-	says(t, "the explanation", explained(t, alice.Site, refused), "has stopped to; to take unsigned messages from it: weft peer require "+string(p.Host)+" --sign no")
+	says(t, "the explanation", explained(t, alice.Site, refused), "could sign its messages (rfc9421) and no longer says so; to take unsigned messages from it: weft peer require "+string(p.Host)+" --sign no")
 	if _, err := alice.Server.Policy.Set(t.Context(), peer.Rule{Pattern: string(p.Host), MustSign: peer.No}); err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +153,163 @@ func TestNobodyStopsToSignUnseen(t *testing.T) {
 	nc.StopSigning()
 	if _, a := nc.Share(alice, false); a.Status != 401 || a.Code() != "SIGNATURE_REQUIRED" {
 		t.Errorf("with a key, unsigned: %d %s", a.Status, a.Body)
+	}
+}
+
+// signer is a peer that changes what it says and how it signs.
+type signer struct {
+	*weftest.Peer
+	older *httpsig.LegacySigner
+}
+
+func newSigner(t *testing.T) *signer {
+	t.Helper()
+	s := &signer{Peer: weftest.NewPeer(t)}
+	heard(s.Peer)
+	s.newKey()
+	return s
+}
+
+func (s *signer) newKey() {
+	s.T.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	s.older = &httpsig.LegacySigner{KeyID: s.URL + "/ocm#signature", Key: key}
+}
+
+// says has the peer describe itself anew, and to read that; how is newer, older,
+// or nothing.
+func (s *signer) says(to *weftest.Person, how string) {
+	s.T.Helper()
+	d := *s.Document
+	d.Capabilities, d.JWKSURI, d.PublicKey = []string{ocm.CapNotifications}, "", nil
+	switch how {
+	case "newer":
+		d.Capabilities, d.JWKSURI = append(d.Capabilities, ocm.CapHTTPSig), s.URL+"/jwks"
+	case "older":
+		d.PublicKey = &ocm.LegacyKey{KeyID: s.older.KeyID, PEM: s.older.PEM()}
+	}
+	s.Document = &d
+	if err := to.Server.Peers.Refresh(s.T.Context(), s.Host); err != nil {
+		s.T.Fatal(err)
+	}
+}
+
+// sends is the answer to a share signed in a way: newer, older, or not at all.
+func (s *signer) sends(to *weftest.Person, id, how string) weftest.Answer {
+	s.T.Helper()
+	return s.Post(to.Site, "/ocm/shares", jsonType, s.ShareFor(to, map[string]any{"providerId": id}), func(r *http.Request) {
+		if how == "newer" {
+			return
+		}
+		weftest.Unsigned(r)
+		if how != "older" {
+			return
+		}
+		b, _ := r.GetBody()
+		body, err := io.ReadAll(b)
+		if err == nil {
+			err = s.older.Sign(r, body)
+		}
+		if err != nil {
+			s.T.Fatal(err)
+		}
+	})
+}
+
+// Whatever a server has said of its signatures, it is held to the best of it until
+// the operator agrees to less.
+func TestAServerIsHeldToTheBestItSaidOfItsSignatures(t *testing.T) {
+	for _, approve := range []bool{false, true} {
+		alice := weftest.Start(t, func(c *config.Config) { c.Federation.ApproveKeys = approve }).Person("alice")
+		refused := func(what string, a weftest.Answer, status int, code string) {
+			t.Helper()
+			if a.Status != status || a.Code() != code {
+				t.Errorf("approve %v, %s: %d %s, want %d %s", approve, what, a.Status, a.Body, status, code)
+			}
+		}
+		state := func(p *signer, i int) string {
+			t.Helper()
+			r, err := alice.Server.Peers.Record(t.Context(), p.Host)
+			if err != nil || len(r.Keys) <= i {
+				t.Fatalf("the record: %+v, %v", r, err)
+			}
+			return r.Keys[i].State
+		}
+
+		// Its keys were never needed while it said that it signs.
+		p := newSigner(t)
+		if _, err := alice.Server.Peers.Discover(t.Context(), p.Host); err != nil {
+			t.Fatal(err)
+		}
+		p.says(alice, "nothing")
+		refused("http-sig named, and no longer", p.sends(alice, "1", "not"), 401, "SIGNATURE_REQUIRED")
+		p.says(alice, "older")
+		refused("http-sig named, then a PEM key", p.sends(alice, "1", "older"), 503, "KEY_NOT_APPROVED")
+
+		// The older form, and then nothing.
+		p = newSigner(t)
+		p.says(alice, "older")
+		want(t, "the older form", p.sends(alice, "1", "older"), 201)
+		if got := state(p, 0); got != peer.KeyTrusted {
+			t.Errorf("the first key is %s", got)
+		}
+		p.says(alice, "nothing")
+		gone := p.sends(alice, "2", "not")
+		refused("the key is off the document", gone, 401, "SIGNATURE_REQUIRED")
+		says(t, "the explanation", explained(t, alice.Site, gone), "could sign its messages (draft-cavage) and no longer says so")
+
+		// Another key of the older form.
+		p.newKey()
+		p.says(alice, "older")
+		if a := p.sends(alice, "3", "older"); approve {
+			refused("another key", a, 503, "KEY_NOT_APPROVED")
+			if err := alice.Server.Peers.DecideKey(t.Context(), p.Host, httpsig.Key{Public: &p.older.Key.PublicKey}.Thumbprint(), peer.KeyTrusted); err != nil {
+				t.Fatal(err)
+			}
+			want(t, "the key once approved", p.sends(alice, "3", "older"), 201)
+		} else {
+			want(t, "another key", a, 201)
+		}
+		if err := alice.Server.Peers.DecideKey(t.Context(), p.Host, httpsig.Key{Public: &p.older.Key.PublicKey}.Thumbprint(), peer.KeyRejected); err != nil {
+			t.Fatal(err)
+		}
+		refused("a rejected key", p.sends(alice, "4", "older"), 401, "KEY_UNACCEPTABLE")
+
+		// From the newer form back to the older: with a key that was never seen, and
+		// with the one it had before.
+		for _, before := range []bool{false, true} {
+			p = newSigner(t)
+			if before {
+				p.says(alice, "older")
+				want(t, "the older form", p.sends(alice, "1", "older"), 201)
+			}
+			p.says(alice, "newer")
+			if before && approve {
+				if err := alice.Server.Peers.DecideKey(t.Context(), p.Host, p.Signer.KID, peer.KeyTrusted); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want(t, "the newer form", p.sends(alice, "2", "newer"), 201)
+			refused("the older form of one that names the newer", p.sends(alice, "3", "older"), 401, "KEY_UNKNOWN")
+			p.says(alice, "older")
+			back := p.sends(alice, "3", "older")
+			refused("back to the older form", back, 503, "KEY_NOT_APPROVED")
+			says(t, "the explanation", explained(t, alice.Site, back), "signed by RFC 9421 and has gone back to the older form; to take that from it: weft peer keys "+string(p.Host)+" --approve")
+			if before { // consent to this key
+				if err := alice.Server.Peers.DecideKey(t.Context(), p.Host, p.older.KeyID, peer.KeyTrusted); err != nil {
+					t.Fatal(err)
+				}
+				want(t, "with consent to the key", p.sends(alice, "3", "older"), 201)
+			} else if !approve { // consent to messages without any signature
+				if _, err := alice.Server.Policy.Set(t.Context(), peer.Rule{Pattern: string(p.Host), MustSign: peer.No}); err != nil {
+					t.Fatal(err)
+				}
+				want(t, "with consent to unsigned messages", p.sends(alice, "3", "older"), 201)
+			}
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -54,6 +55,19 @@ func heard(p *weftest.Peer) func(kind string) []ocm.Notification {
 			}
 		}
 		return out
+	}
+}
+
+// same fails when what a site holds has changed.
+func same(t *testing.T, what string, before, after []string) {
+	t.Helper()
+	for _, row := range after {
+		if !slices.Contains(before, row) {
+			t.Errorf("%s: %s", what, row)
+		}
+	}
+	if len(before) != len(after) {
+		t.Errorf("%s: %d rows became %d", what, len(before), len(after))
 	}
 }
 
@@ -258,6 +272,46 @@ func TestARemovedGroupGivesItsSharesBack(t *testing.T) {
 	}
 }
 
+// Who comes after someone who is gone, by the same name, is a stranger, also when
+// one share of theirs was accepted.
+func TestANewPersonOfAnOldNameIsNotTrusted(t *testing.T) {
+	alice, bob := two(t)
+	alice.Befriend(bob)
+	alice.API("PATCH", "/contacts/"+alice.Contacts("bob")[0].ID, map[string]any{"trusted": true}, nil)
+	bob.Put("a.txt", "a")
+	bob.Share("a.txt", alice.Address)
+	alice.Inbox("a.txt", "accepted")
+	if err := bob.Server.RemoveUser(t.Context(), bob.User); err != nil {
+		t.Fatal(err)
+	}
+	weftest.Until(t, "Bob is gone", func() bool { return alice.Contacts("bob")[0].GoneAt != "" })
+	other := bob.Site.Person("bob")
+	for _, name := range []string{"b.txt", "c.txt"} {
+		other.Put(name, "x")
+		other.Share(name, alice.Address)
+		alice.Accept(name) // it waits for her
+	}
+	if c := alice.Contacts("bob")[0]; c.GoneAt != "" || c.Trusted || c.Invited {
+		t.Errorf("%+v", c)
+	}
+	// Where an invite is demanded, the old one is not the new one's.
+	strict := weftest.Start(t, func(c *config.Config) { c.Federation.MustInvite = true }).Person("carol")
+	strict.Befriend(other)
+	if err := other.Server.RemoveUser(t.Context(), other.User); err != nil {
+		t.Fatal(err)
+	}
+	weftest.Until(t, "the other Bob is gone", func() bool { return strict.Contacts("bob")[0].GoneAt != "" })
+	third := other.Site.Person("bob")
+	third.Put("d.txt", "x")
+	sent := third.Share("d.txt", strict.Address)
+	weftest.Until(t, "the share is refused", func() bool { return third.SentState(sent.ID) == "failed" })
+	// A block outlasts the account.
+	alice.API("PATCH", "/contacts/"+alice.Contacts("bob")[0].ID, map[string]any{"blocked": true}, nil)
+	third.Put("e.txt", "x")
+	sent = third.Share("e.txt", alice.Address)
+	weftest.Until(t, "the share is refused", func() bool { return third.SentState(sent.ID) == "failed" })
+}
+
 // A right that is withdrawn ends what is under way by it.
 func TestTransfersEndWithTheirRight(t *testing.T) {
 	alice := weftest.Start(t).Person("alice")
@@ -316,5 +370,174 @@ func TestTransfersEndWithTheirRight(t *testing.T) {
 	})
 	if err == io.EOF {
 		t.Error("the download went on to its end")
+	}
+}
+
+// The same where the share is received: what its server withdraws ends here too.
+func TestTransfersEndWithTheirRightWhereAShareIsReceived(t *testing.T) {
+	alice := weftest.Start(t).Person("alice")
+	p := weftest.NewPeer(t)
+	heard(p)
+	p.Document.Capabilities = []string{ocm.CapHTTPSig, ocm.CapNotifications}
+	const size = 64 << 20
+	p.Handle("PROPFIND", func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "new") {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		kind := "<d:resourcetype><d:collection/></d:resourcetype>"
+		if strings.HasSuffix(r.URL.Path, "big") {
+			kind = fmt.Sprintf("<d:resourcetype/><d:getcontentlength>%d</d:getcontentlength>", size)
+		}
+		w.WriteHeader(http.StatusMultiStatus)
+		fmt.Fprintf(w, `<d:multistatus xmlns:d="DAV:"><d:response><d:href>%s</d:href><d:propstat><d:prop>%s<d:getetag>"1"</d:getetag></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response></d:multistatus>`, r.URL.Path, kind)
+	})
+	p.Handle("GET /dav/7c084226/big", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(size))
+		w.Header().Set("ETag", `"1"`)
+		for range size >> 16 {
+			if _, err := w.Write(make([]byte, 1<<16)); err != nil {
+				return
+			}
+		}
+	})
+	began, took := make(chan bool, 1), make(chan error, 1)
+	p.Handle("PUT", func(w http.ResponseWriter, r *http.Request) {
+		began <- true
+		_, err := io.Copy(io.Discard, r.Body)
+		took <- err
+		w.WriteHeader(http.StatusCreated)
+	})
+	tells := func(n ocm.Notification) {
+		t.Helper()
+		n.ProviderID = "1"
+		want(t, n.Type, p.Post(alice.Site, "/ocm/notifications", jsonType, notice(t, p, n)), 201)
+	}
+	want(t, "the share", p.Post(alice.Site, "/ocm/shares", jsonType, p.ShareFor(alice, map[string]any{"providerId": "1", "name": "R"})), 201)
+	alice.Accept("R")
+	request := func(method, path string, body io.Reader, length int64) *http.Request {
+		r, err := http.NewRequestWithContext(t.Context(), method, alice.Origin+path, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+alice.Secret.Reveal())
+		r.ContentLength = length
+		return r
+	}
+	for _, c := range []struct {
+		path   string
+		length int64
+	}{{"/dav/files/alice/Shared%20with%20me/R/new", -1}, {"/dav/files/alice/Shared%20with%20me/R/new", 10}, {"/api/v1/content/Shared%20with%20me/R/new", 10}} {
+		tells(ocm.Notification{Type: ocm.ShareChangePermission, Permissions: []string{"read", "write"}})
+		read, write := io.Pipe()
+		status := make(chan int, 1)
+		go func() {
+			resp, err := http.DefaultClient.Do(request("PUT", c.path, read, c.length))
+			if err != nil {
+				status <- 0
+				return
+			}
+			resp.Body.Close()
+			status <- resp.StatusCode
+		}()
+		if _, err := write.Write([]byte("12345")); err != nil {
+			t.Fatal(err)
+		}
+		<-began
+		tells(ocm.Notification{Type: ocm.ShareChangePermission, Permissions: []string{"read"}})
+		write.Write([]byte("67890"))
+		write.Close()
+		if got := <-status; got != 403 {
+			t.Errorf("%s: the upload of %d bytes: %d", c.path, c.length, got)
+		}
+		if err := <-took; err == nil {
+			t.Errorf("%s: the peer took an upload of %d bytes whose right was gone", c.path, c.length)
+		}
+	}
+
+	resp, err := http.DefaultClient.Do(request("GET", "/dav/files/alice/Shared%20with%20me/R/big", nil, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.CopyN(io.Discard, resp.Body, 1024); err != nil {
+		t.Fatal(err)
+	}
+	tells(ocm.Notification{Type: ocm.ShareUnshared})
+	weftest.Until(t, "the download is cut", func() bool {
+		_, err = io.CopyN(io.Discard, resp.Body, 64<<10)
+		return err != nil
+	})
+	if err == io.EOF {
+		t.Error("the download went on to its end")
+	}
+}
+
+// Who knows no more than that a share exists changes nothing, whatever family of
+// servers it claims to be of.
+func TestUnsignedNotificationsNeedTheSecret(t *testing.T) {
+	alice := weftest.Start(t).Person("alice")
+	alice.Put("a.txt", "a")
+	const secret = "hfiuhworzwnur98d3wjiwhr"
+	for name, change := range map[string]func(*ocm.Discovery){
+		"ocm-1.0":       func(d *ocm.Discovery) { d.APIVersion = "1.0.0" },
+		"ocm-1.1":       func(d *ocm.Discovery) { d.APIVersion = "1.1.0" },
+		"ocm-1.2":       func(d *ocm.Discovery) { d.APIVersion = "1.2.0" },
+		"ocm-1.4":       func(d *ocm.Discovery) { d.APIVersion = "1.4.0" },
+		"ocm-1.5":       func(d *ocm.Discovery) {},
+		"seafile":       func(d *ocm.Discovery) { d.EndPoint = strings.Replace(d.EndPoint, "/ocm", "/api/v2.1/ocm", 1) },
+		"nextcloud-30-": func(d *ocm.Discovery) { d.Provider = "Nextcloud" },
+		"ocis":          func(d *ocm.Discovery) { d.Provider = "oCIS" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := weftest.NewPeer(t)
+			heard(p)
+			p.Document.Capabilities, p.Document.JWKSURI, p.Document.TokenEndPoint = []string{ocm.CapNotifications}, "", ""
+			change(p.Document)
+			if known, err := alice.Server.Peers.Peer(t.Context(), p.Host); err != nil || known.Profile.Name != name {
+				t.Fatalf("%+v, %v", known.Profile, err)
+			}
+			send := func(what string, n ocm.Notification, status int) {
+				t.Helper()
+				n.Form = ocm.NotifyGrantee
+				a := p.Post(alice.Site, "/ocm/notifications", jsonType, notice(t, p, n), weftest.Unsigned)
+				if a.Status != status {
+					t.Errorf("%s: %d %s, want %d", what, a.Status, a.Body, status)
+				}
+			}
+			guessed, long := "7", "0192f0c1-4a5b-7c3d-9e8f-"+name
+			for _, id := range []string{guessed, long} {
+				want(t, "a share", p.Post(alice.Site, "/ocm/shares", jsonType, p.ShareFor(alice, map[string]any{"providerId": id, "name": name + id}), weftest.Unsigned), 201)
+			}
+			sent := alice.Share("a.txt", "marie@"+string(p.Host))
+			weftest.Until(t, "the delivery has an end", func() bool { return alice.SentState(sent.ID) == "failed" })
+			before := alice.State()
+			for _, kind := range []string{ocm.ShareUnshared, ocm.ShareChangePermission} {
+				for _, id := range []string{guessed, long} {
+					n := ocm.Notification{Type: kind, ProviderID: id, Permissions: []string{"read"}}
+					send(kind+" without the secret", n, 403)
+					n.SharedSecret = "guess"
+					send(kind+" with another", n, 403)
+					n.SharedSecret, n.Grantee = "", "bob"
+					send(kind+" with another's name", n, 403)
+				}
+				send(kind+" with the recipient's name and a guessed id", ocm.Notification{Type: kind, ProviderID: guessed, Permissions: []string{"read"}, Grantee: "alice"}, 403)
+				if name != "ocis" {
+					send(kind+" with the recipient's name", ocm.Notification{Type: kind, ProviderID: long, Permissions: []string{"read"}, Grantee: "alice"}, 403)
+				}
+			}
+			send("a refusal without the secret", ocm.Notification{Type: ocm.ShareDeclined, ProviderID: sent.ID}, 403)
+			send("who is gone", ocm.Notification{Type: ocm.UserRemoved, ShareType: ocm.ShareTypeUser, UserID: "einstein"}, 401)
+			send("which group is gone", ocm.Notification{Type: ocm.GroupRemoved, ShareType: ocm.ShareTypeGroup, GroupID: "physics"}, 401)
+			send("what is not there", ocm.Notification{Type: ocm.ShareUnshared, ProviderID: "none", SharedSecret: secret}, map[bool]int{true: 400, false: 404}[name == "nextcloud-30-"])
+			same(t, "refused notifications", before, alice.State())
+
+			send("with the secret", ocm.Notification{Type: ocm.ShareUnshared, ProviderID: guessed, SharedSecret: secret}, 201)
+			alice.Inbox(name+guessed, "ended")
+			if name == "ocis" {
+				send("with the recipient's name", ocm.Notification{Type: ocm.ShareUnshared, ProviderID: long, Grantee: "alice"}, 201)
+				alice.Inbox(name+long, "ended")
+			}
+		})
 	}
 }

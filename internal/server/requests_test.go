@@ -658,3 +658,68 @@ func TestOlderServersReshareAndWithdraw(t *testing.T) {
 		t.Error(seen)
 	}
 }
+
+// One recipient, or one server with people made up, does not go on without end.
+func TestRequestsOfOneServerAreBounded(t *testing.T) {
+	alice := weftest.Start(t).Person("alice")
+	p, q := weftest.NewPeer(t), weftest.NewPeer(t)
+	heard(p)
+	alice.Put("a.txt", "a")
+	sent, _ := shareTo(t, alice, p, "a.txt", "read", "share")
+	reshare := func(kind string, i int) weftest.Answer {
+		return p.Post(alice.Site, "/ocm/notifications", jsonType, notice(t, p, ocm.Notification{
+			Type: kind, ProviderID: sent.ID, ShareWith: ocm.Address{Identifier: fmt.Sprint("u", i), Host: "victim.invalid"}, Permissions: []string{"read"},
+		}))
+	}
+	made := func() (n int) {
+		for _, s := range alice.Shares().Sent {
+			if strings.HasSuffix(s.With, "@victim.invalid") {
+				n++
+			}
+		}
+		return n
+	}
+	for i := range 25 {
+		want(t, "a request", reshare(ocm.RequestReshare, i), 201)
+	}
+	if n, open := made(), len(requests(alice).Received); n != 20 || open != 5 {
+		t.Errorf("%d shares were made and %d questions put", n, open)
+	}
+	want(t, "one that is there", reshare(ocm.RequestReshare, 0), 201)
+	want(t, "one that is taken back", reshare(ocm.ReshareUndo, 0), 201)
+	want(t, "the same again", reshare(ocm.RequestReshare, 0), 201)
+	if n, open := made(), len(requests(alice).Received); n != 20 || open != 6 {
+		t.Errorf("%d shares were made and %d questions put", n, open)
+	}
+	alice.Advance(25 * time.Hour)
+	p.Signer.Now = alice.Now
+	want(t, "on the next day", reshare(ocm.RequestReshare, 30), 201)
+	if n := made(); n != 21 {
+		t.Errorf("%d shares were made", n)
+	}
+
+	bob := weftest.Start(t).Person("bob")
+	p.Signer.Now = bob.Now
+	for _, x := range []*weftest.Peer{p, q} {
+		if _, err := bob.Server.Policy.Set(t.Context(), peer.Rule{Pattern: string(x.Host), Action: peer.Allow}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	post := func(from *weftest.Peer, as string) int {
+		return from.Post(bob.Site, "/ocm/notifications", jsonType, notice(t, from, ocm.Notification{
+			Type: ocm.RequestShare, Owner: ocm.Address{Identifier: "bob", Host: bob.Server.Self}, ShareWith: ocm.Address{Identifier: as, Host: from.Host},
+			ShareID: "x", Permissions: []string{"read"},
+		})).Status
+	}
+	for i := range 25 {
+		if status := post(p, fmt.Sprint("u", i)); status != 201 {
+			t.Fatalf("question %d: %d", i, status)
+		}
+	}
+	if status := post(p, "one-more"); status != 429 {
+		t.Errorf("one more of that server: %d", status)
+	}
+	if status := post(q, "marie"); status != 201 {
+		t.Errorf("another server's: %d", status)
+	}
+}

@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"github.com/weft-mesh/weft/internal/server"
 	"github.com/weft-mesh/weft/internal/weftest"
 	"github.com/weft-mesh/weft/internal/wire"
+	"github.com/weft-mesh/weft/ocm"
 )
 
 // onWire waits for an exchange of a kind that is kept.
@@ -70,10 +73,36 @@ func TestTheWireIsVisibleWithoutItsSecrets(t *testing.T) {
 		t.Errorf("%+v", refused)
 	}
 
+	// Who repeats our message in its answer does not give its secret away to the
+	// record.
+	echo := weftest.NewPeer(t)
+	var given string
+	echo.Handle("POST /ocm/shares", func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		n, err := ocm.ReadShare(b)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		given = n.Protocol.WebDAV.SharedSecret.Reveal()
+		w.WriteHeader(http.StatusBadRequest)
+		json.NewEncoder(w).Encode(map[string]string{"message": "what is " + given + "?"})
+	})
+	alice.Share("a.txt", "marie@"+string(echo.Host))
+	repeated := onWire(t, alice.Site, func(x server.ExchangeView) bool { return x.Operation == "share" && x.Peer == string(echo.Host) })
+	says(t, "the repeated message", repeated.Answer, "what is masked, ")
+	if given == "" || strings.Contains(repeated.Answer+repeated.Fault, given) {
+		t.Errorf("%q is in %+v", given, repeated)
+	}
+	// Nor does a query.
+	a = stranger.Post(bob.Site, "/ocm/notifications?code=hfiuhworzwnur98d3wjiwhr", jsonType, "{}")
+	asked := onWire(t, bob.Site, func(x server.ExchangeView) bool { return x.ID == a.Header.Get("X-Request-Id") })
+	says(t, "the signature base", asked.Base, "/ocm/notifications?code=masked")
+
 	// Nothing of the secrets is in the database, in any form.
 	var secrets []string
 	for _, s := range []*weftest.Site{alice.Site, bob.Site} {
-		if err := s.Server.DB.Read.NewSelect().Table("wire").Column("body").Where("body LIKE '%hfiuhworzwnur98d3wjiwhr%'").Scan(t.Context(), &secrets); err != nil || len(secrets) > 0 {
+		if err := s.Server.DB.Read.NewSelect().Table("wire").Column("id").Where("body || url || header || signature_base || answer_header || answer || fault LIKE '%hfiuhworzwnur98d3wjiwhr%'").Scan(t.Context(), &secrets); err != nil || len(secrets) > 0 {
 			t.Error(secrets, err)
 		}
 	}

@@ -157,10 +157,12 @@ func (s *Service) Open(ctx context.Context, id string, credential ocm.Secret) (*
 func (s *Service) Still(ctx context.Context, g *Grant, writes bool) error {
 	o, err := s.live(ctx, g.Share.ID, "id = ?", g.Share.ID)
 	if err == nil && writes && !o.Rights().Has(tree.Write) {
-		return tree.ErrForbidden.Saying("The right to change this was withdrawn meanwhile.")
+		return errWithdrawn
 	}
 	return err
 }
+
+var errWithdrawn = tree.ErrForbidden.Saying("The right to change this was withdrawn meanwhile.")
 
 func sharedTree(own tree.Tree, o *Outgoing) tree.Tree {
 	if o.ResourceType == ocm.ResourceFile {

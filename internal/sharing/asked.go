@@ -75,7 +75,10 @@ const (
 // The bounds of questions.
 const (
 	maxFromAsker = 10                 // open ones of one asker
+	maxFromHost  = 25                 // open ones of one server to one person
 	maxForOwner  = 100                // open ones to one person
+	maxReshares  = 50                 // at one time of one share, by federation.reshares alone
+	maxInADay    = 20                 // the same, made within a day
 	quietAfterNo = 7 * 24 * time.Hour // in which a refused question is not put again
 	keepRequests = 90 * 24 * time.Hour
 	maxMessage   = 4096 // bytes
@@ -221,8 +224,13 @@ func (s *Service) ask(ctx context.Context, q *ReceivedRequest, also inTx) error 
 		if err != nil {
 			return err
 		}
-		if ofAsker >= maxFromAsker || ofOwner >= maxForOwner {
-			explain.Note(ctx, "request", "%d questions of %s and %d to the owner wait already", ofAsker, q.Asker, ofOwner)
+		ofHost, err := tx.NewSelect().Model((*ReceivedRequest)(nil)).Where("owner_id = ? AND peer_host = ? AND state = ?", q.OwnerID, q.PeerHost, QuestionOpen).Count(ctx)
+		if err != nil {
+			return err
+		}
+		local := q.PeerHost == string(s.Self)
+		if ofAsker >= maxFromAsker || ofOwner >= maxForOwner || ofHost >= maxFromHost && !local {
+			explain.Note(ctx, "request", "%d questions of %s, %d of its server and %d in all to the owner wait already", ofAsker, q.Asker, ofHost, ofOwner)
 			return errManyRequests
 		}
 		q.ID, q.State, q.Times, q.CreatedAt, q.UpdatedAt = store.NewID(), QuestionOpen, 1, now.UnixMilli(), now.UnixMilli()
@@ -279,7 +287,11 @@ func (s *Service) putReshare(ctx context.Context, from Origin, profile client.Pr
 	inOrder := func(ctx context.Context, tx bun.Tx) error {
 		return s.hear(ctx, tx, from, aboutReshare(parent.ID, q.ShareWith), false)
 	}
-	if s.Reshares == ReshareAsk {
+	many, err := s.manyReshares(ctx, parent.ID, q.ShareWith)
+	if err != nil {
+		return nil, err
+	}
+	if s.Reshares == ReshareAsk || many {
 		if err := s.ask(ctx, q, inOrder); err != nil || !profile.SecretProves {
 			return &ocm.NotificationAnswer{}, unless(err, errOvertaken)
 		}
@@ -292,6 +304,34 @@ func (s *Service) putReshare(ctx context.Context, from Origin, profile client.Pr
 	}
 	explain.Note(ctx, "request", "granted by federation.reshares, as share %s", o.ID)
 	return &ocm.NotificationAnswer{ProviderID: o.ID, Token: n.SharedSecret}, nil
+}
+
+// manyReshares reports whether one more share at the request of a recipient is
+// for the owner to decide, whatever federation.reshares says: each sends messages
+// to a server of the recipient's choice.
+func (s *Service) manyReshares(ctx context.Context, parent, with string) (bool, error) {
+	var made []Outgoing
+	day := s.Now().Add(-24 * time.Hour).UnixMilli()
+	final := bun.List([]string{StateEnded, StateDeclined})
+	err := s.DB.Read.NewSelect().Model(&made).Column("share_with", "state", "created_at").
+		Where("parent = ? AND (created_at > ? OR state NOT IN (?))", parent, day, final).Limit(maxReshares + maxInADay).Scan(ctx)
+	live, today := 0, 0
+	for _, o := range made {
+		if o.State != StateEnded && o.State != StateDeclined {
+			if o.ShareWith == with {
+				return false, err // it is there already
+			}
+			live++
+		}
+		if o.CreatedAt > day {
+			today++
+		}
+	}
+	if live >= maxReshares || today >= maxInADay {
+		explain.Note(ctx, "request", "%d shares were made so at its recipient's request, %d within a day: the owner is asked", live, today)
+		return true, err
+	}
+	return false, err
 }
 
 // include makes the share that a request to include someone asks for. What the

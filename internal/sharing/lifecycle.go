@@ -101,29 +101,46 @@ func unknownFor(profile client.Profile, err error) error {
 // errSecret is the answer to a notification that should know its share's secret.
 var errSecret = ocm.NewError(http.StatusForbidden, "SECRET_MISMATCH", "the sharedSecret is not that of the share")
 
-// proven checks the sharedSecret of a notification in an older form: a wrong one
-// is refused, and so is none where nothing else proves who sends it.
+// errUnsigned is the answer to a notification that nothing but a signature can
+// prove.
+var errUnsigned = ocm.NewError(http.StatusUnauthorized, ocm.CodeSignatureRequired, "that someone is gone is believed only when it is signed")
+
+// proven makes sure that a notification comes from who it says. What is signed
+// may lack the sharedSecret of its share, but not have a wrong one. What is not
+// signed needs it, whatever the family of servers: hosts and ids can be guessed.
+// That of oCIS names the recipient in its place, and its ids cannot be guessed.
 func (s *Service) proven(ctx context.Context, db bun.IDB, from Origin, profile client.Profile, n *ocm.Notification) error {
-	if n.ProviderID == "" || n.SharedSecret == "" && (from.Signed || !profile.SecretProves) {
+	switch {
+	case n.Type == ocm.UserRemoved || n.Type == ocm.GroupRemoved:
+		if !from.Signed {
+			return errUnsigned
+		}
+		return nil
+	case n.ProviderID == "", n.SharedSecret == "" && from.Signed:
+		return nil
+	case n.Type == ocm.ShareDeclined && n.ShareWith != (ocm.Address{}): // of a request
 		return nil
 	}
 	var right bool
 	if ours(n.Type) {
 		o, err := s.about(ctx, db, from.Host, n)
 		if err != nil {
-			return err
+			return unless(err, ErrNoShare) // there is no secret, and nothing that could be changed
 		}
 		right = subtle.ConstantTimeCompare([]byte(o.SecretHash), []byte(hash(n.SharedSecret))) == 1
 	} else {
 		in, err := get[Incoming](ctx, db, "provider_id = ? AND peer_host = ?", n.ProviderID, string(from.Host))
 		if err != nil {
-			return err
+			return unless(err, ErrNoShare)
 		}
 		secret, err := s.secret(in)
 		if err != nil {
 			return err
 		}
 		right = subtle.ConstantTimeCompare([]byte(secret.Reveal()), []byte(n.SharedSecret.Reveal())) == 1
+		if n.SharedSecret == "" && profile.NotificationForm == ocm.NotifyGrantee {
+			right = len(n.ProviderID) >= unguessable && isGrantee(n.Grantee, in.ShareWith)
+		}
 	}
 	if !right {
 		return errSecret

@@ -46,10 +46,36 @@ func (s *Service) mountPoint(userID string, r Received) tree.MountPoint {
 	}
 	return tree.MountPoint{
 		Name: r.MountName, Info: info,
-		Tree:   func(ctx context.Context) (tree.Tree, error) { return s.reach(ctx, r.Incoming) },
+		Tree: func(ctx context.Context) (tree.Tree, error) {
+			t, err := s.reach(ctx, r.Incoming)
+			if err != nil {
+				return nil, err
+			}
+			return tree.While(t, func(ctx context.Context, writes bool) error { return s.stillReceived(ctx, userID, r.ID, writes) }), nil
+		},
 		Rename: func(ctx context.Context, name string) error { return s.renameMount(ctx, userID, r.ID, name) },
 		Remove: func(ctx context.Context) error { return s.Leave(ctx, userID, r.ID) },
 	}
+}
+
+// stillReceived reports why what a person does by a received share must end, nil
+// when it need not: the share is no longer theirs, or for writes, has lost that
+// right; or policy turned against its server.
+func (s *Service) stillReceived(ctx context.Context, userID, id string, writes bool) error {
+	var r Received
+	err := s.received(userID, &r).Where("s.id = ?", id).Scan(ctx)
+	switch {
+	case store.NotFound(err):
+		return ErrShareEnded
+	case err != nil:
+		return err
+	case r.MemberState != MemberAccepted || !r.Live(s.Now()):
+		return ErrShareEnded
+	case writes && !r.Rights().Has(tree.Write):
+		return errWithdrawn
+	}
+	_, err = s.Policy.Permit(ctx, ocm.Host(r.PeerHost))
+	return err
 }
 
 func (s *Service) renameMount(ctx context.Context, userID, id, name string) error {

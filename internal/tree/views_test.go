@@ -28,6 +28,36 @@ func TestRestrictToAllIsATree(t *testing.T) {
 	treetest.Run(t, func(t *testing.T) tree.Tree { d, _ := newDisk(t); return tree.Restrict(d, tree.All) })
 }
 
+func TestWhileIsATree(t *testing.T) {
+	treetest.Run(t, func(t *testing.T) tree.Tree {
+		d, _ := newDisk(t)
+		return tree.While(d, func(context.Context, bool) error { return nil })
+	})
+}
+
+func TestWhileEndsAWriteBeforeItTakesEffect(t *testing.T) {
+	d, _ := newDisk(t)
+	put(t, d, "a", "before")
+	w := tree.While(d, func(_ context.Context, writes bool) error {
+		if writes {
+			return tree.ErrForbidden
+		}
+		return nil
+	})
+	for _, size := range []int64{-1, 0, 5} {
+		_, _, err := w.Put(t.Context(), "a", strings.NewReader("after"), tree.PutOptions{Size: size})
+		wants(t, "a write that may not go on", err, tree.ErrForbidden)
+	}
+	f, err := w.Open(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if b, err := io.ReadAll(f); err != nil || string(b) != "before" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
 func TestAFolderMountedIsATree(t *testing.T) {
 	treetest.Run(t, func(t *testing.T) tree.Tree {
 		own, _ := newDisk(t)

@@ -292,7 +292,10 @@ func (s *Simulator) checkLegacy(r *http.Request, body []byte) {
 		return
 	}
 	key, err := httpsig.ReadLegacyKey(d.PublicKey.PEM)
-	if err == nil && (httpsig.Legacy{}).Verify(r, s.URL+r.URL.Path, body, key) == nil {
+	if err == nil {
+		_, err = httpsig.Legacy{}.Verify(r, s.URL+r.URL.Path, body, key)
+	}
+	if err == nil {
 		s.mu.Lock()
 		s.verified++
 		s.mu.Unlock()

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -124,17 +125,50 @@ func (s *Site) Now() time.Time { return time.Now().Add(time.Duration(s.ahead.Loa
 // Advance turns the site's clock forward.
 func (s *Site) Advance(d time.Duration) { s.ahead.Add(int64(d)) }
 
+// traces are the tables that a request could leave a trace in, with the columns
+// that change by themselves.
+var traces = map[string][]string{
+	"outgoing_shares": nil, "incoming_shares": {"unavailable_since", "unavailable_why"}, "incoming_members": nil,
+	"outbox":  {"state", "attempts", "next_at", "last_error", "updated_at"},
+	"invites": nil, "acceptances": nil, "contacts": nil, "pseudonyms": nil, "requests_sent": nil, "requests_received": nil,
+	"notices": nil,
+}
+
 // Rows counts the rows of every table that a request could leave a trace in.
 func (s *Site) Rows() map[string]int64 {
 	s.T.Helper()
 	out := map[string]int64{}
-	for _, table := range []string{"outgoing_shares", "incoming_shares", "incoming_members", "outbox", "invites", "acceptances", "contacts", "pseudonyms", "notices"} {
+	for table := range traces {
 		n, err := s.Server.DB.Read.NewSelect().Table(table).Count(s.T.Context())
 		if err != nil {
 			s.T.Fatal(err)
 		}
 		out[table] = n
 	}
+	return out
+}
+
+// State is what those rows hold, a line each: who is refused changes none.
+func (s *Site) State() []string {
+	s.T.Helper()
+	var out []string
+	for table, volatile := range traces {
+		var rows []map[string]any
+		if err := s.Server.DB.Read.NewSelect().Table(table).ColumnExpr("*").Scan(s.T.Context(), &rows); err != nil {
+			s.T.Fatal(err)
+		}
+		for _, row := range rows {
+			for _, column := range volatile {
+				delete(row, column)
+			}
+			b, err := json.Marshal(row)
+			if err != nil {
+				s.T.Fatal(err)
+			}
+			out = append(out, table+" "+string(b))
+		}
+	}
+	slices.Sort(out)
 	return out
 }
 

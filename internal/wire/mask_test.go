@@ -1,9 +1,18 @@
 package wire
 
 import (
+	"context"
+	"encoding/base64"
 	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/store"
 )
 
 func TestMaskHidesSecretsAndNothingElse(t *testing.T) {
@@ -22,6 +31,13 @@ func TestMaskHidesSecretsAndNothingElse(t *testing.T) {
 		{"", "hunter2", "(7 bytes of no type, not shown because it is not JSON)"},
 		{"application/x-www-form-urlencoded", "grant_type=authorization_code&code=hunter2&client_id=b.example", "client_id=b.example\ncode=masked, 7 characters\ngrant_type=authorization_code"},
 		{"application/x-www-form-urlencoded", "code=%zz", "(8 bytes, not shown because it is not a form)"},
+		{"application/json", `{"uri":"https://u:hunter2@x.example/?access_token=hunter2&a=b","text":"see https://a.example/x?y=1. It is so"}`,
+			`{"uri":"https://x.example/?a=b&access_token=masked%2C+7+characters","text":"see https://a.example/x?y=1. It is so"}`},
+		{"application/json", `{"protocol":"{\"sharedSecret\":\"hunter2\",\"x\":\"{\\\"token\\\":1}\"}"}`,
+			`{"protocol":"{\"sharedSecret\":\"masked, 7 characters\",\"x\":\"{\\\"token\\\":\\\"masked, 1 characters\\\"}\"}"}`},
+		{"application/json", `{"message":"cannot read {'sharedSecret':'hunter2','permissions':['read']}"}`,
+			`{"message":"cannot read {'sharedSecret':'masked, 7 characters','permissions':['read']}"}`},
+		{"application/x-www-form-urlencoded", "uri=https%3A%2F%2Fx.example%2F%3Fcode%3Dhunter2", "uri=https://x.example/?code=masked%2C+7+characters"},
 		{"application/json", strings.Repeat("[", 100) + strings.Repeat("]", 100), "(200 bytes of application/json, not shown because it is not JSON)"},
 		{"application/json", `"` + strings.Repeat("x", MaxBody) + `"`, "(65536 bytes or more, not shown)"},
 	} {
@@ -29,8 +45,54 @@ func TestMaskHidesSecretsAndNothingElse(t *testing.T) {
 			t.Errorf("%.80s\n got %s\nwant %s", c.body, got, c.want)
 		}
 	}
-	if got := maskURL("https://u:p@a.example/x?token=hunter2&a=b"); got != "https://a.example/x?a=b&token=masked%2C+7+characters" {
+	if got := new(veil).url("https://u:p@a.example/x?token=hunter2&a=b"); got != "https://a.example/x?a=b&token=masked%2C+7+characters" {
 		t.Error(got)
+	}
+}
+
+// What one side wrote where a secret belongs is hidden wherever either side repeats
+// it.
+func TestWhatIsOnceASecretIsHiddenInTheWholeExchange(t *testing.T) {
+	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "weft.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	k := NewKeeper(db, time.Now, slog.New(slog.DiscardHandler), time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- k.Run(ctx) }()
+	secrets := []string{`top/secret"1`, "code-in-the-query", "bearer-of-it", "basic-user", "user-of-a-url", "answered-token"}
+	echo := strings.Join(secrets, " ")
+	k.Put(Exchange{
+		ID: "1", At: time.Now(), Direction: Out, Method: "POST", URL: "https://x.example/ocm?code=code-in-the-query",
+		Header: http.Header{
+			"Authorization": {"Bearer bearer-of-it", "Basic " + base64.StdEncoding.EncodeToString([]byte("basic-user:"))}, "X-Echo": {echo},
+			"Referer": {"https://user-of-a-url@x.example/"}, "Content-Type": {"application/json"},
+		},
+		Body:     []byte(`{"sharedSecret":"top/secret\"1","name":"a"}`),
+		Base:     `"@target-uri": https://x.example/ocm?code=code-in-the-query` + "\n" + `"authorization": Bearer bearer-of-it`,
+		Answered: http.Header{"Location": {"/?x=" + url.QueryEscape(secrets[0])}},
+		Answer:   []byte(`{"access_token":"answered-token","message":` + quote(echo) + `,"` + secrets[1] + `":1}`), Fault: "it said: " + echo,
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	e, err := k.Find(t.Context(), "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Join([]string{e.URL, e.Header, e.Body, e.SignatureBase, e.AnswerHeader, e.Answer, e.Fault}, "\n")
+	for _, s := range append(secrets, `top/secret\"1`, "top%2Fsecret%221") {
+		if strings.Contains(all, s) {
+			t.Errorf("%s is in\n%s", s, all)
+		}
+	}
+	for _, s := range []string{`"name":"a"`, "it said: masked, 12 characters", `"@target-uri": https://x.example/ocm?code=masked`} {
+		if !strings.Contains(all, s) {
+			t.Errorf("%s is not in\n%s", s, all)
+		}
 	}
 }
 

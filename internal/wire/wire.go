@@ -5,10 +5,8 @@ package wire
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -127,12 +125,19 @@ func (k *Keeper) Put(x Exchange) {
 	if x.ID == "" {
 		x.ID = store.NewID()
 	}
-	k.behind.Put(Entry{
-		ID: x.ID, At: store.Millis(x.At), Direction: x.Direction, Peer: string(x.Peer), Operation: x.Operation, Method: x.Method, URL: cut(maskURL(x.URL)),
-		Header: fields(x.Header), Body: Mask(x.Header.Get("Content-Type"), x.Body), SignatureBase: x.Base,
-		Status: int64(x.Status), AnswerHeader: fields(x.Answered), Answer: Mask(x.Answered.Get("Content-Type"), x.Answer),
-		Micros: x.Took.Microseconds(), Fault: cut(x.Fault),
-	})
+	v := new(veil)
+	e := Entry{
+		ID: x.ID, At: store.Millis(x.At), Direction: x.Direction, Peer: string(x.Peer), Operation: x.Operation, Method: x.Method, URL: v.url(x.URL),
+		Header: v.fields(x.Header), Body: v.body(x.Header.Get("Content-Type"), x.Body),
+		Status: int64(x.Status), AnswerHeader: v.fields(x.Answered), Answer: v.body(x.Answered.Get("Content-Type"), x.Answer),
+		Micros: x.Took.Microseconds(), Fault: v.text(x.Fault, 0), SignatureBase: v.base(x.Base, x.URL),
+	}
+	known := v.known()
+	for _, text := range []*string{&e.URL, &e.Header, &e.Body, &e.SignatureBase, &e.AnswerHeader, &e.Answer, &e.Fault} {
+		*text = known.Replace(*text)
+	}
+	e.URL, e.Fault = cut(e.URL), cut(e.Fault)
+	k.behind.Put(e)
 }
 
 // Run writes until ctx ends and all that was put is written.
@@ -143,28 +148,6 @@ func cut(s string) string {
 		return strings.ToValidUTF8(s[:maxLine], "") + "…"
 	}
 	return s
-}
-
-// secretFields are the header fields that are not shown.
-var secretFields = []string{"Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie"}
-
-// fields writes header fields, a line each, in order.
-func fields(h http.Header) string {
-	var names []string
-	for name := range h {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	var out strings.Builder
-	for _, name := range names {
-		for _, v := range h[name] {
-			if slices.Contains(secretFields, name) {
-				v = masked(v)
-			}
-			fmt.Fprintf(&out, "%s: %s\n", name, cut(ocm.DisplayName(v)))
-		}
-	}
-	return out.String()
 }
 
 // Filter says which exchanges to list.

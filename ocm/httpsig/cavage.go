@@ -95,12 +95,18 @@ func readLegacy(values []string) (*legacySignature, error) {
 
 // Verify checks a legacy signature with the signer's key. target is the URL the
 // signer sent to, from our configuration. It covers at least (request-target),
-// host, date and digest; every digest given is the body's.
-func (l Legacy) Verify(r *http.Request, target string, body []byte, key crypto.PublicKey) error {
+// host, date and digest; every digest given is the body's. The Info's Value is that
+// of the signature itself, however the header around it is written.
+func (l Legacy) Verify(r *http.Request, target string, body []byte, key crypto.PublicKey) (Info, error) {
 	s, err := readLegacy(r.Header.Values("Signature"))
 	if err != nil {
-		return err
+		return Info{}, err
 	}
+	info := Info{Signed: true, KeyID: s.keyID, Alg: s.algorithm, Value: base64.StdEncoding.EncodeToString(s.signature)}
+	return info, l.check(r, s, target, body, key)
+}
+
+func (l Legacy) check(r *http.Request, s *legacySignature, target string, body []byte, key crypto.PublicKey) error {
 	for _, name := range covered {
 		if !slices.Contains(s.headers, name) {
 			return errLegacy.Saying("the signature does not cover %s", name)

@@ -76,12 +76,12 @@ func TestALegacySignatureIsVerified(t *testing.T) {
 		if c.change != nil {
 			c.change(r)
 		}
-		err := Legacy{}.Verify(r, c.target, []byte(c.body), &key.PublicKey)
+		_, err := Legacy{}.Verify(r, c.target, []byte(c.body), &key.PublicKey)
 		if e, ok := errors.AsType[*ocm.Error](err); c.code == "" && err != nil || c.code != "" && (!ok || e.Code != c.code || e.Status != 401) {
 			t.Errorf("%s: %v, want %s", what, err, c.code)
 		}
 	}
-	if err := (Legacy{}).Verify(legacyRequest(t, key, body), legacyTarget, []byte(body), &other.PublicKey); err == nil {
+	if _, err := (Legacy{}).Verify(legacyRequest(t, key, body), legacyTarget, []byte(body), &other.PublicKey); err == nil {
 		t.Error("another key verifies")
 	}
 	if !HasLegacy(legacyRequest(t, key, body)) || LegacyKeyID(legacyRequest(t, key, body)) != "https://nc.example/ocm#signature" {
@@ -109,7 +109,7 @@ func FuzzLegacySignature(f *testing.F) {
 		r := legacyRequest(t, key, "x")
 		good := r.Header.Get("Signature")
 		r.Header.Set("Signature", header)
-		err := Legacy{}.Verify(r, legacyTarget, []byte("x"), &key.PublicKey)
+		_, err := Legacy{}.Verify(r, legacyTarget, []byte("x"), &key.PublicKey)
 		if err == nil && !strings.Contains(header, good[strings.Index(good, "signature="):len(good)-4]) {
 			t.Errorf("a forged header verifies: %q", header)
 		}
