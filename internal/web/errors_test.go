@@ -161,3 +161,20 @@ func TestErrorsTellWhatTheirSentencesTell(t *testing.T) {
 		}
 	}
 }
+
+func TestAcceptancesAreExplainedInEveryLanguage(t *testing.T) {
+	for said, de := range map[string]string{
+		"x.example is being told; you find the contact in your address book as soon as it answers. Neither side knows the other yet.":    "x.example wird benachrichtigt; sobald der Server antwortet, steht der Kontakt in Ihrem Adressbuch. Noch kennt keine Seite die andere.",
+		"Your address book is full: they know you; make room, and enter bob@x.example by hand. They know you; you do not know them yet.": "Ihr Adressbuch ist voll: Dort kennt man Sie; schaffen Sie Platz und tragen Sie bob@x.example von Hand ein. Dort kennt man Sie; Sie kennen die Person noch nicht.",
+		"The invite could not be accepted.": "Die Einladung konnte nicht angenommen werden.",
+	} {
+		if got := LocaleFor("de", "").Said(said); got != de {
+			t.Errorf("%s: %s", said, got)
+		}
+		for _, l := range Locales[1:] {
+			if got := l.Said(said); got == said || strings.ContainsAny(got, "{}") {
+				t.Errorf("%s: %s", l.Tag, got)
+			}
+		}
+	}
+}
