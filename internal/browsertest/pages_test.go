@@ -3,6 +3,8 @@ package browsertest
 import (
 	"testing"
 
+	"github.com/weft-mesh/weft/internal/config"
+	"github.com/weft-mesh/weft/internal/mail"
 	"github.com/weft-mesh/weft/internal/weftest"
 )
 
@@ -29,6 +31,34 @@ func TestPagesOfPeople(t *testing.T) {
 	b := open(t, site.Origin)
 	b.signIn(alice)
 	for _, path := range []string{"/people", "/people/new", "/people/invite", "/people/invites", "/people/accept"} {
+		t.Run(path, func(t *testing.T) {
+			b.t = t
+			b.inspect(path)
+			b.quiet()
+		})
+	}
+	b.t = t
+}
+
+func TestPagesOfNoticesAndSettings(t *testing.T) {
+	chrome(t)
+	o := weftest.OpenPostOffice(t, mail.Plain, "")
+	site := weftest.Start(t, func(c *config.Config) {
+		c.Mail.Host, c.Mail.Port, c.Mail.TLS, c.Mail.From = "127.0.0.1", o.Port, mail.Plain, "Weft <weft@here.example>"
+	})
+	alice, bob := site.Person("alice"), site.Person("bob")
+	if err := site.Server.Accounts.SetEmail(t.Context(), alice.User.ID, "alice@post.example"); err != nil {
+		t.Fatal(err)
+	}
+	bob.Put("Reef survey with a name that goes on and on and on/a.txt", "a")
+	bob.API("POST", "/shares", map[string]any{"path": "Reef survey with a name that goes on and on and on", "with": "alice", "message": "Please look at page 3."}, nil)
+	alice.Put("a.txt", "a")
+	alice.Share("a.txt", "nobody@"+string(weftest.Start(t).Host))
+	alice.Told("delivery-failed")
+	alice.API("POST", "/notices/"+alice.Told("share-received").ID+"/read", nil, nil)
+	b := open(t, site.Origin)
+	b.signIn(alice)
+	for _, path := range []string{"/notices", "/notices?show=unread", "/settings"} {
 		t.Run(path, func(t *testing.T) {
 			b.t = t
 			b.inspect(path)

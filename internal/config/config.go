@@ -42,6 +42,8 @@ type Config struct {
 	Provider string `koanf:"provider"` // display name
 	Insecure bool   `koanf:"insecure"`
 
+	TrashFor time.Duration `koanf:"trash_for"` // 0: what is deleted is gone
+
 	TLS        TLS        `koanf:"tls"`
 	Proxies    []string   `koanf:"trusted_proxies"`
 	Log        Log        `koanf:"log"`
@@ -144,7 +146,7 @@ type Mail struct {
 // Default is the configuration of someone who decided nothing but the URL.
 func Default() *Config {
 	return &Config{
-		Listen: "127.0.0.1:8080", Data: "weft-data", Provider: "Weft",
+		Listen: "127.0.0.1:8080", Data: "weft-data", Provider: "Weft", TrashFor: 30 * 24 * time.Hour,
 		Log: Log{Level: "info", Format: "text"},
 		Limits: Limits{
 			MaxBody: ocm.MaxBody, HeaderTimeout: 10 * time.Second, StallTimeout: time.Minute,
@@ -332,6 +334,9 @@ func (c *Config) Check() error {
 			return fmt.Errorf("%s in %s must be longer than nothing, such as \"30s\"", key, at)
 		}
 	}
+	if c.TrashFor < 0 {
+		return fmt.Errorf("trash_for in %s must be a time such as \"720h\", or \"0s\" for no trash", at)
+	}
 	f := c.Federation
 	for _, choice := range []struct {
 		key, is string
@@ -486,6 +491,13 @@ func (c *Config) StoragePath() string {
 	}
 	return filepath.Join(c.Data, "homes")
 }
+
+// StagingPath is the directory of uploads that are not complete: beside the homes,
+// on the disk that has room for files.
+func (c *Config) StagingPath() string { return filepath.Join(c.StoragePath(), ".uploads") }
+
+// CachePath is a directory of what can be made again.
+func (c *Config) CachePath(name string) string { return filepath.Join(c.Data, "cache", name) }
 
 // OpenBox opens the key that seals secrets at rest: WEFT_SECRET_KEY, or the
 // file secret.key in the data directory.

@@ -22,6 +22,7 @@ var keys = []setting{
 	{"provider", "The name other servers show for this one."},
 	{"database", "The database, as sqlite:PATH. Empty: weft.db in this directory."},
 	{"storage", "Where people's files are kept, as file:PATH. Empty: homes in this directory."},
+	{"trash_for", "How long what people delete can be had back from their trash, as in 720h; 0s is not\nat all. A trash holds at most as many bytes as its owner's quota."},
 	{"insecure", "Allows plain http, self-signed certificates and private addresses, here and at\nother servers. For trials on one machine only."},
 	{"trusted_proxies", "Proxies whose X-Forwarded-For is believed, as addresses or networks."},
 	{"tls.cert", "The server's own certificate chain and key, as PEM files. Leave both empty when\na proxy speaks TLS."},

@@ -31,7 +31,12 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request, name string) error
 	header.Set("X-Content-Type-Options", "nosniff")
 	// Whatever a file holds, it must not act with the rights of this origin.
 	header.Set("Content-Security-Policy", "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'")
-	if active(header.Get("Content-Type")) {
+	if h.View && strings.HasPrefix(header.Get("Content-Type"), "application/pdf") {
+		// Browsers show a PDF by a program of their own, which a sandbox would
+		// keep from starting and which has none of our rights.
+		header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; frame-ancestors 'self'")
+		header.Set("Content-Disposition", "inline")
+	} else if active(header.Get("Content-Type")) {
 		header.Set("Content-Disposition", "attachment")
 	}
 	if info.ETag != "" {

@@ -45,6 +45,10 @@ type Handler struct {
 	MaxLock      time.Duration // longest and usual life of a lock; 0: DefaultMaxLock
 	StallTimeout time.Duration // how long a transfer may stand still; 0: DefaultStallTimeout
 
+	// View is of a page of ours that shows a file within itself: what a browser
+	// shows without running it in our name is no attachment then.
+	View bool
+
 	// Still is asked now and again while a file is transferred, and before an upload
 	// takes effect: an error ends the transfer. nil: nothing can change meanwhile.
 	Still func() error

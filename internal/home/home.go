@@ -36,11 +36,14 @@ type Homes struct {
 	Log       *slog.Logger
 	Followers []Follower
 	Attached  *Attached // locks and dead properties; follows too
+	// TrashFor is how long deleted files can be had back; 0: not at all.
+	TrashFor time.Duration
 	// Mounts gives what others share with a person.
 	Mounts func(ctx context.Context, userID string) ([]tree.MountPoint, error)
 
-	mu   sync.Mutex
-	open map[string]*home
+	mu    sync.Mutex
+	open  map[string]*home
+	trash trashWork
 }
 
 // home is one person's disk and the bytes used on it.
@@ -62,6 +65,9 @@ func (h *Homes) home(ctx context.Context, userID string) (*home, error) {
 	if h.open == nil {
 		h.open = map[string]*home{}
 	}
+	if err := h.reconcile(ctx, userID, disk); err != nil {
+		return nil, errors.Join(err, disk.Close())
+	}
 	o := &home{disk: disk}
 	h.open[userID] = o
 	return o, nil
@@ -73,7 +79,7 @@ func (h *Homes) Own(ctx context.Context, userID string) (tree.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &following{Tree: t, homes: h, userID: userID}, nil
+	return &following{Tree: t, homes: h, userID: userID, own: t}, nil
 }
 
 // Whole is everything a person reaches: the own files, and what others share
@@ -86,10 +92,10 @@ func (h *Homes) Whole(ctx context.Context, userID string) (tree.Tree, error) {
 	mounted := tree.Mount(t, tree.SharedDir, func(ctx context.Context) ([]tree.MountPoint, error) {
 		return h.Mounts(ctx, userID)
 	})
-	return &following{Tree: mounted, homes: h, userID: userID}, nil
+	return &following{Tree: mounted, homes: h, userID: userID, own: t, mounts: true}, nil
 }
 
-func (h *Homes) disk(ctx context.Context, userID string) (tree.Tree, error) {
+func (h *Homes) disk(ctx context.Context, userID string) (tree.Bin, error) {
 	o, err := h.home(ctx, userID)
 	if err != nil {
 		return nil, err
@@ -126,7 +132,8 @@ func (h *Homes) Close() error {
 
 // change is a row of the journal: a move (or with an empty ToPath a removal)
 // that is written before the files change and taken away in the transaction
-// that makes everything follow.
+// that makes everything follow. What a removal puts into the trash is kept there
+// under the change's ID.
 type change struct {
 	bun.BaseModel `bun:"table:moves"`
 
@@ -162,7 +169,13 @@ func (h *Homes) Recover(ctx context.Context) error {
 			}
 		}
 		h.Log.Info("completing a change that was cut off", "from", c.FromPath, "to", c.ToPath, "done", gone)
-		if err := h.settle(ctx, c, gone, false); err != nil {
+		var kept *tree.Kept
+		if gone && c.ToPath == "" {
+			if kept, err = o.kept(ctx, c.ID); err != nil {
+				return err
+			}
+		}
+		if err := h.settle(ctx, c, gone, false, kept); err != nil {
 			return err
 		}
 	}
@@ -170,11 +183,16 @@ func (h *Homes) Recover(ctx context.Context) error {
 }
 
 // settle takes the change off the journal and, if it happened, lets everything
-// follow.
-func (h *Homes) settle(ctx context.Context, c change, happened, overFolder bool) error {
+// follow. kept is what lies in the trash of it, nil when nothing does.
+func (h *Homes) settle(ctx context.Context, c change, happened, overFolder bool, kept *tree.Kept) error {
 	err := h.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if _, err := tx.NewDelete().Model(&c).WherePK().Exec(ctx); err != nil || !happened {
 			return err
+		}
+		if kept != nil {
+			if err := h.record(ctx, tx, c, *kept); err != nil {
+				return err
+			}
 		}
 		for _, f := range h.followers() {
 			if c.ToPath == "" {
@@ -202,18 +220,21 @@ func (h *Homes) settle(ctx context.Context, c change, happened, overFolder bool)
 
 func (h *Homes) followers() []Follower { return append([]Follower{h.Attached}, h.Followers...) }
 
-// following is a tree of a person whose moves and removals are followed.
+// following is a tree of a person whose moves and removals are followed, and
+// whose removals go to the trash.
 type following struct {
 	tree.Tree
 	homes  *Homes
 	userID string
+	own    tree.Bin // the person's files, which Tree is or holds
+	mounts bool     // Tree holds what others share too
 }
 
 func (f *following) Move(ctx context.Context, from, to string, opt tree.MoveOptions) (bool, error) {
 	target, err := f.Tree.Stat(ctx, to)
 	overFolder := err == nil && target.Dir
 	var replaced bool
-	err = f.follow(ctx, from, to, overFolder, func() (err error) {
+	err = f.follow(ctx, f.change(from, to), overFolder, func() (err error) {
 		replaced, err = f.Tree.Move(ctx, from, to, opt)
 		return err
 	})
@@ -229,15 +250,52 @@ func (f *following) Copy(ctx context.Context, from, to string, opt tree.CopyOpti
 }
 
 func (f *following) Remove(ctx context.Context, name string, cond tree.Condition) error {
-	return f.follow(ctx, name, "", false, func() error { return f.Tree.Remove(ctx, name, cond) })
+	_, err := f.remove(ctx, name, cond)
+	return err
 }
 
-func (f *following) follow(ctx context.Context, from, to string, overFolder bool, apply func() error) error {
-	c := change{ID: store.NewID(), Space: f.userID, FromPath: from, ToPath: to, CreatedAt: f.homes.Now().UnixMilli()}
+// remove is Remove that tells under which id the trash keeps what was removed,
+// "" when it does not.
+func (f *following) remove(ctx context.Context, name string, cond tree.Condition) (id string, err error) {
+	c := f.change(name, "")
+	if f.homes.TrashFor <= 0 || f.mounts && tree.Within(name, tree.SharedDir) {
+		return "", f.follow(ctx, c, false, func() error { return f.Tree.Remove(ctx, name, cond) })
+	}
+	return c.ID, f.discard(ctx, c, cond)
+}
+
+// change is a new row for the journal.
+func (f *following) change(from, to string) change {
+	return change{ID: store.NewID(), Space: f.userID, FromPath: from, ToPath: to, CreatedAt: f.homes.Now().UnixMilli()}
+}
+
+func (f *following) follow(ctx context.Context, c change, overFolder bool, apply func() error) error {
 	if _, err := f.homes.DB.Write.NewInsert().Model(&c).Exec(ctx); err != nil {
 		return err
 	}
 	err := apply()
 	// What happened to the files must be followed even when the asker left.
-	return errors.Join(err, f.homes.settle(context.WithoutCancel(ctx), c, err == nil, overFolder))
+	return errors.Join(err, f.homes.settle(context.WithoutCancel(ctx), c, err == nil, overFolder, nil))
+}
+
+// discard is follow for what goes to the trash.
+func (f *following) discard(ctx context.Context, c change, cond tree.Condition) error {
+	if _, err := f.homes.DB.Write.NewInsert().Model(&c).Exec(ctx); err != nil {
+		return err
+	}
+	kept, err := f.own.Discard(ctx, c.FromPath, cond, c.ID)
+	ctx = context.WithoutCancel(ctx)
+	happened := &kept
+	if err != nil { // perhaps after it happened
+		o, fault := f.homes.home(ctx, f.userID)
+		if fault == nil {
+			happened, fault = o.kept(ctx, c.ID)
+		}
+		if fault != nil {
+			return errors.Join(err, fault) // the journal keeps it for the next start
+		}
+	}
+	err = errors.Join(err, f.homes.settle(ctx, c, happened != nil, false, happened))
+	f.homes.trash.noticed(f.userID)
+	return err
 }

@@ -26,6 +26,11 @@ func (s *Server) newAPI() http.Handler {
 	api := humago.New(mux, conf)
 	s.apiSession(api)
 	s.apiFiles(api)
+	s.apiTrash(api)
+	s.apiUploads(api, mux)
+	s.apiArchive(api, mux)
+	s.apiSearch(api)
+	s.apiThumbnails(api, mux)
 	s.apiShares(api)
 	s.apiRequests(api)
 	s.apiSettings(api)
@@ -99,6 +104,18 @@ func operation(method, path, id, summary string) huma.Operation {
 		Method: method, Path: "/api/v1" + path, OperationID: id, Summary: summary,
 		Security: []map[string][]string{{"token": {}}},
 	}
+}
+
+// document describes a call that is answered without huma because it streams.
+func document(api huma.API, op huma.Operation, answers string, params ...*huma.Param) {
+	op.Parameters = params
+	op.Responses = map[string]*huma.Response{"default": {Description: answers}}
+	api.OpenAPI().AddOperation(&op)
+}
+
+// param describes a parameter of a documented call.
+func param(in, name, kind, what string) *huma.Param {
+	return &huma.Param{In: in, Name: name, Required: in == "path", Description: what, Schema: &huma.Schema{Type: kind}}
 }
 
 // reply is an answer with a JSON body.

@@ -51,6 +51,7 @@ func rfc3339(ms int64) string {
 // listing is a page of a folder.
 type listing struct {
 	Self      entry   `json:"self"`
+	Deletion  string  `json:"deletion" enum:"trash,owner,elsewhere,left,gone" doc:"what becomes of this path when it is deleted: it goes to the trash (of the person or of its owner), its own server decides, a received share is given back, or it is gone"`
 	Entries   []entry `json:"entries"`
 	Truncated bool    `json:"truncated" doc:"there are more entries than the limit"`
 }
@@ -84,7 +85,11 @@ func (s *Server) apiFiles(api huma.API) {
 		if err != nil {
 			return nil, failing(ctx, err)
 		}
-		out := &reply[listing]{listing{Self: showEntry(tree.Dir(name), info), Entries: []entry{}}}
+		fate, err := s.Homes.Fate(ctx, asking(ctx).ID, name)
+		if err != nil {
+			return nil, failing(ctx, err)
+		}
+		out := &reply[listing]{listing{Self: showEntry(tree.Dir(name), info), Deletion: string(fate), Entries: []entry{}}}
 		if !info.Dir {
 			return out, nil
 		}
@@ -124,18 +129,34 @@ func (s *Server) apiFiles(api huma.API) {
 			return err
 		}))
 	})
-	huma.Register(api, operation("DELETE", "/files", "remove", "Delete a file or folder with everything in it"), func(ctx context.Context, in *struct {
+	huma.Register(api, operation("DELETE", "/files", "remove", "Delete a file or folder with everything in it: to the trash where there is one"), func(ctx context.Context, in *struct {
 		Path string `query:"path" required:"true" maxLength:"4096"`
-	}) (*none, error) {
-		t, name, err := s.filesOf(ctx, in.Path)
+	}) (*reply[deletion], error) {
+		name, err := tree.Clean(in.Path)
 		if err != nil {
 			return nil, failing(ctx, err)
 		}
-		if err := s.unlocked(ctx, name); err != nil {
+		out, err := s.remove(ctx, name)
+		if err != nil {
 			return nil, failing(ctx, err)
 		}
-		return nil, failing(ctx, t.Remove(ctx, name, tree.Condition{}))
+		return &reply[deletion]{out}, nil
 	})
+}
+
+// deletion is what became of something that was deleted.
+type deletion struct {
+	Deletion string `json:"deletion" enum:"trash,owner,elsewhere,left,gone" doc:"where it is now; see list"`
+	TrashID  string `json:"trashId,omitempty" doc:"to restore it by"`
+}
+
+// remove deletes a name in the tree of who asks.
+func (s *Server) remove(ctx context.Context, name string) (deletion, error) {
+	if err := s.unlocked(ctx, name); err != nil {
+		return deletion{}, err
+	}
+	fate, id, err := s.Homes.Delete(ctx, asking(ctx).ID, name, tree.Condition{})
+	return deletion{string(fate), id}, err
 }
 
 // filesOf is the tree of who asks, and the name they gave in it.
@@ -168,7 +189,11 @@ func (s *Server) relocate(ctx context.Context, in *moveBody, do func(t tree.Tree
 // unlocked refuses changes of what someone locked over WebDAV: the API has no
 // lock tokens to show.
 func (s *Server) unlocked(ctx context.Context, name string) error {
-	locks, err := s.Homes.Attached.Locks(ctx, asking(ctx).ID, name)
+	return s.unlockedFor(ctx, asking(ctx).ID, name)
+}
+
+func (s *Server) unlockedFor(ctx context.Context, userID, name string) error {
+	locks, err := s.Homes.Attached.Locks(ctx, userID, name)
 	if err != nil {
 		return err
 	}
@@ -196,6 +221,7 @@ func (s *Server) content(w http.ResponseWriter, r *http.Request) {
 	}
 	h := s.davHandler()
 	h.Tree, h.Prefix, h.Space, h.Principal = t, "/api/v1/content", user.ID, user.ID
+	h.View = r.URL.Query().Has("view")
 	h.Answer = func(w http.ResponseWriter, _ *http.Request, err error) { writeProblem(w, asError(err)) }
 	h.ServeHTTP(w, r)
 }

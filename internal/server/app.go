@@ -29,6 +29,8 @@ import (
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/sharing"
 	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/internal/thumbnail"
+	"github.com/weft-mesh/weft/internal/upload"
 	"github.com/weft-mesh/weft/internal/web"
 	"github.com/weft-mesh/weft/internal/wire"
 	"github.com/weft-mesh/weft/ocm"
@@ -42,6 +44,8 @@ type Server struct {
 	DB          *store.DB
 	Accounts    *account.Accounts
 	Homes       *home.Homes
+	Uploads     *upload.Uploads
+	Thumbnails  *thumbnail.Thumbnails
 	Policy      *peer.Policy
 	Peers       *peer.Peers
 	Outbox      *delivery.Outbox
@@ -65,6 +69,11 @@ type Server struct {
 	handler  http.Handler
 
 	byAddress, byPeerAddress, byPeer, byUser, byFailure, byLook *limiter
+
+	archives counted // downloads of folders under way
+
+	seenLists   listings // what folders elsewhere held when their server answered
+	sortedLists listings // of the own folders, as pages show them
 
 	crossOrigin http.CrossOriginProtection
 	stopping    atomic.Bool
@@ -110,7 +119,7 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	s.Accounts = account.New(s.DB, s.now)
 	s.Homes = &home.Homes{
 		Dir: conf.StoragePath(), DB: s.DB, Accounts: s.Accounts, Now: s.now, Log: s.log,
-		Attached: &home.Attached{DB: s.DB, Now: s.now},
+		Attached: &home.Attached{DB: s.DB, Now: s.now}, TrashFor: conf.TrashFor,
 	}
 	calls := &client.Client{Signer: s.keys.Current(), Legacy: s.legacy, Self: s.Self, Plain: conf.Insecure}
 	f := conf.Federation
@@ -153,6 +162,15 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	s.Sharing.Start()
 	s.Homes.Followers = []home.Follower{s.Sharing}
 	s.Homes.Mounts = s.Sharing.Mounts
+	s.Uploads = &upload.Uploads{
+		Dir: conf.StagingPath(), DB: s.DB, Now: s.now, Log: s.log,
+		Files: s.Homes.Whole, Permit: s.unlockedFor,
+		Quota: func(ctx context.Context, userID string) (int64, error) {
+			u, err := s.Accounts.Get(ctx, userID)
+			return u.Quota, err
+		},
+	}
+	s.Thumbnails = &thumbnail.Thumbnails{Dir: conf.CachePath("thumbnails")}
 	l := conf.Limits
 	s.byAddress = newLimiter(l.AddressRate, l.AddressBurst)
 	s.byPeerAddress = newLimiter(l.PeerRate, l.PeerBurst)
@@ -225,6 +243,8 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		}
 		return nil
 	})
+	g.Go(func() error { return s.Homes.Run(ctx) })
+	g.Go(func() error { return s.Uploads.Run(ctx) })
 	g.Go(func() error { return s.Outbox.Run(ctx) })
 	g.Go(func() error { return s.Sharing.Run(ctx) })
 	g.Go(func() error { return s.Notices.Run(ctx) })

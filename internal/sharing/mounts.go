@@ -45,7 +45,7 @@ func (s *Service) mountPoint(userID string, r Received) tree.MountPoint {
 		info.Unavailable = &tree.Unavailable{Since: store.Time(r.UnavailableSince), Reason: r.UnavailableWhy}
 	}
 	return tree.MountPoint{
-		Name: r.MountName, Info: info,
+		Name: r.MountName, Info: info, Here: ocm.Host(r.PeerHost) == s.Self,
 		Tree: func(ctx context.Context) (tree.Tree, error) {
 			t, err := s.reach(ctx, r.Incoming)
 			if err != nil {

@@ -259,6 +259,26 @@ func (s *Service) Sent(ctx context.Context, ownerID string) ([]Outgoing, error) 
 	return out, s.explainWaiting(ctx, ownerID, out)
 }
 
+// SharedBelow tells what of a person's own files is shared at or below a folder:
+// with how many, by path.
+func (s *Service) SharedBelow(ctx context.Context, ownerID, folder string) (map[string]int, error) {
+	var rows []struct {
+		Path  string
+		Count int
+	}
+	below, args := store.Below("path", folder)
+	err := s.DB.Read.NewSelect().Model((*Outgoing)(nil)).ColumnExpr("path, COUNT(*) AS count").
+		Where("owner_id = ?", ownerID).Where("state IN (?)", bun.List([]string{StatePending, StateDelivered, StateAccepted})).
+		Where("expires_at = 0 OR expires_at > ?", s.Now().UnixMilli()).
+		WhereGroup(" AND ", func(q *bun.SelectQuery) *bun.SelectQuery { return q.Where("path = ?", folder).WhereOr(below, args...) }).
+		GroupExpr("path").Scan(ctx, &rows)
+	out := make(map[string]int, len(rows))
+	for _, r := range rows {
+		out[r.Path] = r.Count
+	}
+	return out, err
+}
+
 // explainWaiting says of shares that wait for delivery what the last attempt
 // met.
 func (s *Service) explainWaiting(ctx context.Context, ownerID string, shares []Outgoing) error {

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// The two folders of a Disk: what people see, and what is not complete yet or
-// about to be deleted.
+// The folders of a Disk: what people see, and what is not complete yet or about
+// to be deleted. What is kept of deletions lies in trashDir.
 const (
 	filesDir   = "files"
 	uploadsDir = "uploads"
@@ -57,7 +57,7 @@ func OpenDisk(dir string) (*Disk, error) {
 }
 
 func (d *Disk) prepare() error {
-	err := errors.Join(d.root.RemoveAll(uploadsDir), d.root.MkdirAll(filesDir, 0o700), d.root.Mkdir(uploadsDir, 0o700))
+	err := errors.Join(d.root.RemoveAll(uploadsDir), d.root.MkdirAll(filesDir, 0o700), d.root.MkdirAll(trashDir, 0o700), d.root.Mkdir(uploadsDir, 0o700))
 	if err != nil {
 		return err
 	}
@@ -329,18 +329,21 @@ func (d *Disk) touch(folders ...string) error {
 // by a later change.
 func (d *Disk) flush(folders ...string) error {
 	for _, dir := range folders {
-		f, err := d.open(at(dir))
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err != nil {
+		if err := d.flushPlace(at(dir)); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		err = f.Sync()
-		f.Close()
-		if err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.EINVAL) {
-			return translate(err)
-		}
+	}
+	return nil
+}
+
+func (d *Disk) flushPlace(place string) error {
+	f, err := d.open(place)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.EINVAL) {
+		return translate(err)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 type MountPoint struct {
 	Name string
 	Info Info // known without asking anyone; Dir tells whether it is a folder
+	Here bool // the files are on this server
 	// Tree opens what is mounted. The root of the tree of a file is the file.
 	Tree   func(ctx context.Context) (Tree, error)
 	Rename func(ctx context.Context, name string) error

@@ -108,19 +108,19 @@ func (a *account) release() {
 // is none. t keeps the bytes itself and charges them (see Charge). All quotas of
 // one tree share one Counter, and everything that changes the tree goes through
 // one of them.
-func WithQuota(t Tree, limit func() int64, counter *Counter) Tree {
+func WithQuota(t Bin, limit func() int64, counter *Counter) Bin {
 	return &quota{t, limit, counter}
 }
 
 type quota struct {
-	Tree
+	Bin
 	limit   func() int64
 	counter *Counter
 }
 
 // open makes an account for one change.
 func (q *quota) open(ctx context.Context) (context.Context, *account, error) {
-	if err := q.counter.ready(ctx, q.Tree); err != nil {
+	if err := q.counter.ready(ctx, q.Bin); err != nil {
 		return nil, nil, err
 	}
 	a := &account{counter: q.counter, limit: q.limit()}
@@ -129,7 +129,7 @@ func (q *quota) open(ctx context.Context) (context.Context, *account, error) {
 
 // weight is the bytes at a name, 0 when it is free.
 func (q *quota) weight(ctx context.Context, name string) (int64, error) {
-	info, err := q.Tree.Stat(ctx, name)
+	info, err := q.Bin.Stat(ctx, name)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return 0, nil
@@ -138,7 +138,7 @@ func (q *quota) weight(ctx context.Context, name string) (int64, error) {
 	case !info.Dir:
 		return info.Size, nil
 	}
-	usage, err := q.Tree.Usage(ctx, name)
+	usage, err := q.Bin.Usage(ctx, name)
 	return usage.Used, err
 }
 
@@ -150,14 +150,14 @@ func (q *quota) Put(ctx context.Context, name string, body io.Reader, opt PutOpt
 		return Info{}, false, err
 	}
 	defer a.release()
-	old, err := q.Tree.Stat(ctx, name)
+	old, err := q.Bin.Stat(ctx, name)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Info{}, false, err
 	}
 	if err := a.hold(opt.Size - old.Size); err != nil {
 		return Info{}, false, err
 	}
-	return q.Tree.Put(ctx, name, &meter{body: body, account: a, room: old.Size}, opt)
+	return q.Bin.Put(ctx, name, &meter{body: body, account: a, room: old.Size}, opt)
 }
 
 // meter reserves the bytes of a body as they come.
@@ -184,7 +184,7 @@ func (q *quota) Move(ctx context.Context, from, to string, opt MoveOptions) (boo
 		return false, err
 	}
 	defer a.release()
-	return q.Tree.Move(ctx, from, to, opt)
+	return q.Bin.Move(ctx, from, to, opt)
 }
 
 // Copy implements Tree: refused before anything is copied when there is no room.
@@ -194,7 +194,7 @@ func (q *quota) Copy(ctx context.Context, from, to string, opt CopyOptions) (boo
 		return false, err
 	}
 	defer a.release()
-	info, err := q.Tree.Stat(ctx, from)
+	info, err := q.Bin.Stat(ctx, from)
 	if err != nil {
 		return false, err
 	}
@@ -211,7 +211,7 @@ func (q *quota) Copy(ctx context.Context, from, to string, opt CopyOptions) (boo
 			return false, err
 		}
 	}
-	return q.Tree.Copy(ctx, from, to, opt)
+	return q.Bin.Copy(ctx, from, to, opt)
 }
 
 // Remove implements Tree.
@@ -221,21 +221,41 @@ func (q *quota) Remove(ctx context.Context, name string, cond Condition) error {
 		return err
 	}
 	defer a.release()
-	return q.Tree.Remove(ctx, name, cond)
+	return q.Bin.Remove(ctx, name, cond)
+}
+
+// Discard implements Bin.
+func (q *quota) Discard(ctx context.Context, name string, cond Condition, id string) (Kept, error) {
+	ctx, a, err := q.open(ctx)
+	if err != nil {
+		return Kept{}, err
+	}
+	defer a.release()
+	return q.Bin.Discard(ctx, name, cond, id)
+}
+
+// Restore implements Bin: refused when there is no room for it.
+func (q *quota) Restore(ctx context.Context, id, to string) (Info, error) {
+	ctx, a, err := q.open(ctx)
+	if err != nil {
+		return Info{}, err
+	}
+	defer a.release()
+	return q.Bin.Restore(ctx, id, to)
 }
 
 // Usage implements Tree. For the root it needs no walk.
 func (q *quota) Usage(ctx context.Context, name string) (Usage, error) {
-	if err := q.counter.ready(ctx, q.Tree); err != nil {
+	if err := q.counter.ready(ctx, q.Bin); err != nil {
 		return Usage{}, err
 	}
 	if name != "" {
-		usage, err := q.Tree.Usage(ctx, name)
+		usage, err := q.Bin.Usage(ctx, name)
 		usage.Available = q.left(usage.Available)
 		return usage, err
 	}
 	room := int64(-1)
-	if disk, ok := q.Tree.(interface{ Free() int64 }); ok {
+	if disk, ok := q.Bin.(interface{ Free() int64 }); ok {
 		room = disk.Free()
 	}
 	return Usage{Used: q.counter.Used(), Available: q.left(room)}, nil

@@ -84,4 +84,6 @@ const ready = (root) => {
   copying(root);
   if (root !== document) document.dispatchEvent(new CustomEvent("weft:shown", { detail: root }));
 };
+// A script that drew a part anew says so.
+document.addEventListener("weft:drawn", (e) => ready(e.detail));
 ready(document);

@@ -1,0 +1,495 @@
+// Lists of files: choosing with mouse and keyboard, and uploads with progress
+// that go on where they broke off. Without it, lists are forms.
+
+const listing = () => document.getElementById("listing");
+const form = () => document.getElementById("files");
+const boxes = () => [...(form()?.querySelectorAll("tbody td.tick input") ?? [])];
+const rowOf = (el) => el.closest("tbody tr");
+const boxOf = (row) => row?.querySelector("td.tick input");
+let anchor = null; // where a range begins
+
+// Choosing
+
+const shown = () => {
+  const f = form();
+  if (!f) return;
+  const all = boxes(), chosen = all.filter((b) => b.checked);
+  for (const b of all) rowOf(b).classList.toggle("chosen", b.checked);
+  const bar = f.querySelector(".toolbar");
+  if (bar) {
+    bar.classList.toggle("idle", chosen.length === 0);
+    const count = bar.querySelector(".chosen");
+    count.textContent = chosen.length === 0 ? count.dataset.none : chosen.length === 1 ? count.dataset.single : count.dataset.many.replace("2", chosen.length);
+    for (const b of bar.querySelectorAll("button, summary")) b.toggleAttribute("inert", chosen.length === 0);
+  }
+  const head = f.querySelector("#all");
+  if (head) {
+    head.checked = chosen.length > 0 && chosen.length === all.length;
+    head.indeterminate = chosen.length > 0 && chosen.length < all.length;
+  }
+};
+
+const range = (from, to, on) => {
+  const all = boxes(), a = all.indexOf(from), b = all.indexOf(to);
+  if (a < 0 || b < 0) return;
+  for (let i = Math.min(a, b); i <= Math.max(a, b); i++) all[i].checked = on;
+};
+
+const choose = (on) => {
+  for (const b of boxes()) b.checked = on;
+  shown();
+};
+
+const prepare = () => {
+  const f = form();
+  if (!f) return;
+  f.classList.add("live");
+  for (const el of f.querySelectorAll("#all, [data-act=none]")) el.hidden = false;
+  anchor = null;
+  shown();
+};
+
+document.addEventListener("change", (e) => {
+  if (e.target.id === "all") choose(e.target.checked);
+  else if (e.target.matches("td.tick input")) shown();
+});
+
+document.addEventListener("click", (e) => {
+  const f = form();
+  if (!f?.contains(e.target)) return;
+  if (e.target.closest("[data-act=none]")) {
+    choose(false);
+    return;
+  }
+  const row = rowOf(e.target), box = boxOf(row);
+  if (!box) return;
+  if (e.target === box) {
+    if (e.shiftKey && anchor) range(anchor, box, box.checked);
+    anchor = box;
+    shown();
+    return;
+  }
+  if (e.target.closest("a, button, summary, details, label, input")) {
+    if (!e.target.closest("a.entry") || !(e.ctrlKey || e.metaKey || e.shiftKey)) return;
+    e.preventDefault(); // on a name too, these choose
+  } else if (getSelection()?.toString()) return; // someone marks text
+  if (e.shiftKey && anchor) range(anchor, box, true);
+  else {
+    if (!e.ctrlKey && !e.metaKey && matchMedia("(pointer: fine)").matches) {
+      const only = !box.checked || boxes().filter((b) => b.checked).length > 1;
+      for (const b of boxes()) b.checked = false;
+      box.checked = only;
+    } else box.checked = !box.checked;
+    anchor = box;
+  }
+  box.focus({ preventScroll: true });
+  shown();
+});
+
+document.addEventListener("dblclick", (e) => {
+  if (!e.target.closest("a, button, summary, details, input")) rowOf(e.target)?.querySelector("a.entry")?.click();
+});
+
+// Keys act where the focus is in a row, and nowhere else: nothing is taken from
+// who reads or types.
+document.addEventListener("keydown", (e) => {
+  const row = form()?.contains(e.target) ? rowOf(e.target) : null;
+  if (!row || e.altKey || e.target.closest("details.menu[open], details.confirm[open]")) return;
+  const box = boxOf(row);
+  const ctrl = e.ctrlKey || e.metaKey;
+  if (e.key === "ArrowDown" || e.key === "ArrowUp" || e.key === "Home" && ctrl || e.key === "End" && ctrl) {
+    const rows = [...form().querySelectorAll("tbody tr")];
+    const at = rows.indexOf(row);
+    const to = rows[{ ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: rows.length - 1 }[e.key]];
+    if (!to) return;
+    e.preventDefault();
+    const link = e.target.matches("a.entry") ? to.querySelector("a.entry") : boxOf(to) ?? to.querySelector("a.entry");
+    if (e.shiftKey && box && boxOf(to)) {
+      if (!boxOf(to).checked) box.checked = boxOf(to).checked = true;
+      else box.checked = false;
+      shown();
+    }
+    anchor = boxOf(to);
+    link?.focus();
+  } else if (ctrl && e.key.toLowerCase() === "a") {
+    e.preventDefault();
+    choose(true);
+  } else if (ctrl || e.shiftKey) {
+    return;
+  } else if (e.key === "Escape" && boxes().some((b) => b.checked)) {
+    choose(false);
+  } else if (e.key === "Enter" && e.target === box) {
+    e.preventDefault();
+    row.querySelector("a.entry")?.click();
+  } else if (e.key === "F2") {
+    e.preventDefault();
+    row.querySelector("[data-act=rename]")?.click();
+  } else if (e.key === "Delete") {
+    e.preventDefault();
+    if (box && !boxes().some((b) => b.checked)) {
+      box.checked = true;
+      shown();
+    }
+    const act = form().querySelector(".toolbar [data-act=delete]");
+    act?.click();
+    if (act?.matches("summary")) act.parentElement.querySelector(".ask button")?.focus();
+  }
+});
+
+prepare();
+
+// refresh draws the list anew, keeping place and focus.
+const refresh = async () => {
+  const old = listing();
+  if (!old) return;
+  const r = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!r.ok || r.redirected) return;
+  const page = new DOMParser().parseFromString(await r.text(), "text/html");
+  const now = page.getElementById("listing");
+  if (!now) return;
+  const held = document.activeElement && old.contains(document.activeElement) ? boxOf(rowOf(document.activeElement) ?? old)?.value : null;
+  old.replaceWith(document.adoptNode(now));
+  document.dispatchEvent(new CustomEvent("weft:drawn", { detail: now }));
+  prepare();
+  if (held !== null) boxes().find((b) => b.value === held)?.focus();
+};
+
+// Pictures that cannot be made leave the sign of their kind.
+const bare = (img) => img.remove();
+document.addEventListener("error", (e) => { if (e.target.matches?.(".sign img")) bare(e.target); }, true);
+for (const img of document.querySelectorAll(".sign img")) if (img.complete && !img.naturalWidth && img.src) bare(img);
+
+// Uploads
+
+const panel = document.getElementById("upload-panel");
+const words = panel?.dataset;
+const say = (text, ...args) => text.replace(/\{(\d)\}/g, (_, i) => args[i]);
+const sizes = (n) => {
+  const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
+  let i = 0;
+  while (n >= 999.5 && i < units.length - 1) { n /= 1000; i++; }
+  return new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit: units[i], unitDisplay: "short", maximumFractionDigits: i && n < 99.5 ? 1 : 0 }).format(n);
+};
+const time = (seconds) => {
+  const s = Math.max(1, Math.round(seconds));
+  const [n, unit] = s < 90 ? [s, "second"] : s < 5400 ? [Math.round(s / 60), "minute"] : [Math.round(s / 3600), "hour"];
+  return new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit, unitDisplay: "long" }).format(n);
+};
+const escaped = (path) => path.split("/").map(encodeURIComponent).join("/");
+
+const resumeFrom = 8 << 20; // bytes from which an upload can be resumed
+const pieceSize = 16 << 20;
+const atOnce = 3;
+
+class Refused extends Error {
+  constructor(status, problem) {
+    super(problem.detail || String(status));
+    this.status = status;
+    this.code = problem.code;
+  }
+}
+
+// send sends a body with progress; it rejects with null when the line broke.
+const send = (t, method, url, body, headers) => new Promise((resolve, reject) => {
+  const x = new XMLHttpRequest();
+  t.request = x;
+  x.open(method, url);
+  for (const [k, v] of Object.entries(headers)) x.setRequestHeader(k, v);
+  const base = t.sent;
+  x.upload.onprogress = (e) => { t.sent = base + e.loaded; draw(); };
+  x.onload = () => {
+    if (x.status < 300) return resolve(x);
+    let problem = {};
+    try { problem = JSON.parse(x.responseText); } catch { /* a proxy's page */ }
+    const wait = x.status === 429 || x.status === 503 || x.status === 502 || x.status === 504;
+    reject(wait || problem.code === "UPLOAD_BUSY" || problem.code === "UPLOAD_OFFSET_MISMATCH" ? null : new Refused(x.status, problem));
+  };
+  x.onerror = x.ontimeout = () => reject(null);
+  x.onabort = () => reject(new DOMException("", "AbortError"));
+  x.send(body);
+});
+
+const pause = (t, ms) => new Promise((resolve, reject) => {
+  t.wake = () => { clearTimeout(timer); reject(new DOMException("", "AbortError")); };
+  const timer = setTimeout(resolve, ms);
+});
+
+// small sends a file in one request.
+const small = (t) => send(t, "PUT", "/api/v1/content/" + escaped(t.path), t.file, {
+  ...(t.replace ? {} : { "If-None-Match": "*" }),
+  "Content-Type": t.file.type || "application/octet-stream", "X-OC-Mtime": String(Math.floor(t.file.lastModified / 1000)),
+});
+
+// large sends a file in pieces, and goes on with an upload that was begun before.
+const large = async (t) => {
+  if (!t.location) {
+    const r = await fetch("/api/v1/uploads");
+    const known = r.ok ? await r.json() : [];
+    const same = known.find((u) => u.path === t.path && u.length === t.file.size && Math.abs(new Date(u.modified) - t.file.lastModified) < 1000);
+    if (same) t.location = "/api/v1/uploads/" + encodeURIComponent(same.id);
+  }
+  if (!t.location) {
+    const query = new URLSearchParams({ path: t.path, modified: String(t.file.lastModified) });
+    if (t.replace) query.set("overwrite", "true");
+    const x = await send(t, "POST", "/api/v1/uploads?" + query, null, { "Upload-Length": String(t.file.size), "Upload-Complete": "?0" });
+    t.location = x.getResponseHeader("Location");
+  }
+  const head = await fetch(t.location, { method: "HEAD" }).catch(() => null);
+  if (!head || head.status >= 500 || head.status === 409 || head.status === 429) throw null;
+  if (head.status === 404) {
+    t.location = null;
+    throw null;
+  }
+  if (head.headers.get("Upload-Complete") === "?1") return;
+  t.sent = Number(head.headers.get("Upload-Offset"));
+  do {
+    const at = t.sent, end = Math.min(at + pieceSize, t.file.size), last = end === t.file.size;
+    await send(t, "PATCH", t.location + (t.replace ? "?overwrite=true" : ""), t.file.slice(at, end), {
+      "Content-Type": "application/partial-upload", "Upload-Offset": String(at), "Upload-Complete": last ? "?1" : "?0",
+    });
+    t.sent = end;
+    t.tries = 0;
+  } while (t.sent < t.file.size);
+};
+
+// free finds "name (2)" and so on.
+const free = (t) => {
+  const dot = t.name.lastIndexOf(".");
+  const [stem, ending] = dot > 0 ? [t.name.slice(0, dot), t.name.slice(dot)] : [t.name, ""];
+  t.number = (t.number || 1) + 1;
+  t.path = t.folder + (t.folder ? "/" : "") + `${stem} (${t.number})${ending}`;
+  t.location = null;
+};
+
+const run = async (t) => {
+  for (t.tries = 0; ; ) {
+    try {
+      t.state = "sending";
+      draw();
+      await (t.file.size >= resumeFrom ? large(t) : small(t));
+      t.sent = t.file.size;
+      t.state = "done";
+      return;
+    } catch (e) {
+      if (t.stopped || e?.name === "AbortError") {
+        t.state = "stopped";
+        if (t.location) fetch(t.location, { method: "DELETE" });
+        return;
+      }
+      const exists = e?.code === "ALREADY_EXISTS" || e?.code === "PRECONDITION_FAILED";
+      if (exists && t.both) { free(t); continue; }
+      if (exists) { t.state = "exists"; return; }
+      if (e || t.tries >= 12) {
+        t.state = "failed";
+        t.why = e ? e.message : words.lost;
+        return;
+      }
+      t.sent = t.file.size >= resumeFrom ? t.sent : 0;
+      t.state = "waiting";
+      draw();
+      try {
+        await pause(t, Math.min(30000, 1000 * 2 ** t.tries++));
+      } catch { /* stopped */ }
+      if (t.stopped) {
+        t.state = "stopped";
+        if (t.location) fetch(t.location, { method: "DELETE" });
+        return;
+      }
+    }
+  }
+};
+
+let transfers = [], running = 0, box = null, drawn = 0, speed = [];
+
+const pump = () => {
+  while (running < atOnce) {
+    const t = transfers.find((t) => t.state === "queued");
+    if (!t) break;
+    running++;
+    t.state = "sending";
+    run(t).then(() => {
+      running--;
+      draw(true);
+      pump();
+    });
+  }
+  if (!running && transfers.length) {
+    if (transfers.some((t) => t.state === "done") || made) refresh();
+    made = false;
+  }
+  draw(true);
+};
+
+let made = false; // folders were made
+
+const button = (label, act) => {
+  const b = document.createElement("button");
+  b.type = "button";
+  b.className = "quiet small";
+  b.textContent = label;
+  b.addEventListener("click", act);
+  return b;
+};
+
+// item draws what a transfer has to say; those that go well say nothing.
+const item = (t) => {
+  const li = document.createElement("li");
+  const name = document.createElement("span");
+  name.textContent = t.name;
+  li.append(name);
+  const again = (change) => () => { change(); t.state = "queued"; t.sent = 0; pump(); };
+  if (t.state === "exists") {
+    li.append(" ", words.exists, button(words.replace, again(() => { t.replace = true; })), button(words.both, again(() => { t.both = true; })), button(words.skip, () => { t.state = "stopped"; draw(true); }));
+  } else if (t.state === "failed") {
+    li.append(" ", say(words.failed, t.why), button(words.again, again(() => {})));
+  } else if (t.state === "waiting") {
+    li.append(" ", words.wait);
+  }
+  return li;
+};
+
+const draw = (now = false) => {
+  if (!panel || !transfers.length) return;
+  const at = performance.now();
+  if (!now && at - drawn < 200) return;
+  drawn = at;
+  if (!box) {
+    box = panel.content.cloneNode(true).firstElementChild;
+    document.body.append(box);
+    box.querySelector(".stop").addEventListener("click", () => {
+      for (const t of transfers) {
+        if (t.state === "queued") t.state = "stopped";
+        if (t.state !== "sending" && t.state !== "waiting") continue;
+        t.stopped = true;
+        t.request?.abort();
+        t.wake?.();
+      }
+      pump();
+    });
+    box.querySelector(".shut").addEventListener("click", () => {
+      box.remove();
+      box = null;
+      transfers = [];
+      speed = [];
+    });
+  }
+  const live = transfers.filter((t) => t.state !== "stopped");
+  const total = live.reduce((n, t) => n + t.file.size, 0), sent = live.reduce((n, t) => n + Math.min(t.sent, t.file.size), 0);
+  const done = live.filter((t) => t.state === "done").length;
+  const busy = transfers.some((t) => ["queued", "sending", "waiting"].includes(t.state));
+  speed.push([at, sent]);
+  while (speed.length > 2 && at - speed[0][0] > 8000) speed.shift();
+  const took = (at - speed[0][0]) / 1000, rate = took > 0.5 ? Math.max(0, (sent - speed[0][1]) / took) : 0;
+  const sum = !live.length ? words.cancelled : busy ? say(words.now, Math.min(done + 1, live.length), live.length) : done === live.length ? say(words.done, done) : say(words.doneSome, done, live.length);
+  const p = box.querySelector(".sum");
+  if (p.textContent !== sum) p.textContent = sum;
+  const bar = box.querySelector("progress");
+  bar.value = total ? sent / total : done ? 1 : 0;
+  bar.hidden = !busy;
+  box.querySelector(".rate").textContent = !busy ? "" : `${sizes(sent)} / ${sizes(total)}` + (rate > 0 ? ` · ${sizes(rate)}/s · ${say(words.left, time((total - sent) / rate))}` : "");
+  box.querySelector(".stop").hidden = !busy;
+  box.querySelector(".shut").hidden = busy;
+  const told = live.filter((t) => ["exists", "failed", "waiting"].includes(t.state)).slice(0, 50);
+  const key = told.map((t) => t.path + t.state + (t.why || "")).join("\n");
+  if (box.dataset.told !== key) {
+    box.dataset.told = key;
+    box.querySelector("ul").replaceChildren(...told.map(item));
+  }
+};
+
+addEventListener("beforeunload", (e) => { if (running) e.preventDefault(); });
+
+// start takes files with the folders that they came in.
+const start = async (files) => {
+  const top = listing().dataset.path;
+  const folders = new Set();
+  for (const { within } of files) {
+    let at = "";
+    for (const part of within ? within.split("/") : []) folders.add(at += (at ? "/" : "") + part);
+  }
+  for (const { file, within } of files) {
+    const folder = [top, within].filter(Boolean).join("/");
+    transfers.push({ file, folder, name: file.name, path: [folder, file.name].filter(Boolean).join("/"), sent: 0, state: "holding" });
+  }
+  draw(true);
+  const broken = [];
+  for (const f of [...folders].sort((a, b) => a.split("/").length - b.split("/").length || (a < b ? -1 : 1))) {
+    const r = await fetch("/api/v1/files/folder", {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ path: [top, f].filter(Boolean).join("/") }),
+    }).catch(() => null);
+    if (r?.ok) made = true;
+    const problem = r && !r.ok ? await r.json().catch(() => ({})) : null;
+    if (!r || problem && problem.code !== "ALREADY_EXISTS") broken.push([[top, f].filter(Boolean).join("/"), problem?.detail || words.lost]);
+  }
+  for (const t of transfers) {
+    if (t.state !== "holding") continue;
+    const b = broken.find(([f]) => t.folder === f || t.folder.startsWith(f + "/"));
+    t.state = b ? "failed" : "queued";
+    if (b) t.why = b[1];
+  }
+  pump();
+};
+
+// entries reads folders that were dropped, all that they hold.
+const entries = async (entry, within, out) => {
+  if (entry.isFile) {
+    out.push({ file: await new Promise((ok, no) => entry.file(ok, no)), within });
+    return;
+  }
+  const reader = entry.createReader(), folder = within ? `${within}/${entry.name}` : entry.name;
+  for (;;) {
+    const batch = await new Promise((ok, no) => reader.readEntries(ok, no));
+    if (!batch.length) break;
+    for (const e of batch) await entries(e, folder, out);
+  }
+};
+
+if (panel && listing()?.hasAttribute("data-writable")) {
+  const menu = document.getElementById("upload-menu");
+  const pick = (folder) => {
+    const input = document.createElement("input");
+    input.type = "file";
+    input.multiple = true;
+    input.webkitdirectory = folder;
+    input.addEventListener("change", () => start([...input.files].map((file) => ({ file, within: file.webkitRelativePath.split("/").slice(0, -1).join("/") }))));
+    input.click();
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  };
+  const list = menu.querySelector(".list");
+  list.classList.remove("wide");
+  list.replaceChildren(...[[words.files, false], [words.folder, true]].map(([label, folder]) => {
+    const b = button(label, () => pick(folder));
+    b.className = "plain";
+    return b;
+  }));
+
+  const veil = document.createElement("div");
+  veil.className = "drop";
+  veil.hidden = true;
+  veil.textContent = words.drop;
+  veil.setAttribute("aria-hidden", "true");
+  document.body.append(veil);
+  let depth = 0;
+  const carries = (e) => [...e.dataTransfer.types].includes("Files");
+  addEventListener("dragenter", (e) => { if (carries(e)) { depth++; veil.hidden = false; e.preventDefault(); } });
+  addEventListener("dragover", (e) => { if (carries(e)) e.preventDefault(); });
+  addEventListener("dragleave", (e) => { if (carries(e) && --depth <= 0) { depth = 0; veil.hidden = true; } });
+  addEventListener("drop", async (e) => {
+    if (!carries(e)) return;
+    e.preventDefault();
+    depth = 0;
+    veil.hidden = true;
+    const dropped = [...e.dataTransfer.items].map((i) => i.webkitGetAsEntry?.()).filter(Boolean); // before the event ends
+    const plain = [...e.dataTransfer.files].map((file) => ({ file, within: "" }));
+    const out = [];
+    try {
+      for (const d of dropped) await entries(d, "", out);
+    } catch { /* what cannot be read is left out */ }
+    start(out.length ? out : plain);
+  });
+  addEventListener("paste", (e) => {
+    const files = [...(e.clipboardData?.files ?? [])];
+    if (files.length && !e.target.closest("input, textarea")) start(files.map((file) => ({ file, within: "" })));
+  });
+}
