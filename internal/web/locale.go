@@ -236,11 +236,15 @@ func (l *Locale) Error(err error) string {
 			return t.Other
 		}
 	}
+	t, known := l.texts["error."+string(e.Code)]
+	if l == Locales[0] && known { // other words than on the command line
+		return t.Other
+	}
 	if l != Locales[0] {
 		if s := l.Said(e.Message); s != e.Message {
 			return s
 		}
-		if t, ok := l.texts["error."+string(e.Code)]; ok {
+		if known {
 			return t.Other
 		}
 	}
