@@ -3,9 +3,8 @@
 package account
 
 import (
-	"cmp"
 	"context"
-	"fmt"
+	"database/sql"
 	"net/http"
 	"strings"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/uptrace/bun"
 	"golang.org/x/text/unicode/norm"
 
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/mail"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
@@ -41,6 +41,7 @@ type User struct {
 	PasswordHash string
 	Quota        int64  // bytes, NoQuota for none
 	Language     string // of the pages and of what is sent; "" for the browser's
+	Disabled     bool   // may not sign in
 	CreatedAt    int64
 	Mail         string // when notices go by e-mail: MailNever …; "" for no choice
 	MailedAt     int64
@@ -65,6 +66,8 @@ var (
 	ErrLongPass    = ocm.NewError(http.StatusBadRequest, "PASSWORD_TOO_LONG", "A password has at most 1024 bytes.")
 	ErrNoGroup     = ocm.NewError(http.StatusNotFound, "GROUP_NOT_FOUND", "There is no group of that name here.")
 	ErrGroupExists = ocm.NewError(http.StatusConflict, "GROUP_EXISTS", "There is a group of that name already. Choose another name.")
+	ErrLastAdmin   = ocm.NewError(http.StatusConflict, "LAST_ADMINISTRATOR", "This is the last administrator who can sign in. Make another one first.")
+	ErrRole        = ocm.Invalid("role", "must be user or admin")
 )
 
 // Accounts manages users, groups and credentials.
@@ -117,31 +120,62 @@ func (a *Accounts) Add(ctx context.Context, n NewUser) (User, error) {
 	if err := checkPassword(n.Password); err != nil {
 		return User{}, err
 	}
-	shown, err := checkDisplayName(n.DisplayName)
-	if err != nil {
-		return User{}, err
-	}
-	n.DisplayName = cmp.Or(shown, n.Name)
-	if n.Email != "" {
-		if err := mail.CheckAddress(n.Email); err != nil {
-			return User{}, err
-		}
-	}
 	if n.Quota <= 0 {
 		n.Quota = NoQuota
 	}
 	u := User{
-		ID: store.NewID(), Name: n.Name, NameKey: nameKey(n.Name), DisplayName: n.DisplayName, Email: n.Email,
-		Role: RoleUser, PasswordHash: hashPassword(n.Password), Quota: n.Quota, CreatedAt: a.now().UnixMilli(),
+		ID: store.NewID(), Name: n.Name, NameKey: nameKey(n.Name), DisplayName: strings.TrimSpace(n.DisplayName), Email: n.Email,
+		Role: RoleUser, Quota: n.Quota, CreatedAt: a.now().UnixMilli(),
 	}
 	if n.Admin {
 		u.Role = RoleAdmin
 	}
-	_, err = a.db.Write.NewInsert().Model(&u).Exec(ctx)
+	if err := u.check(); err != nil {
+		return User{}, err
+	}
+	u.PasswordHash = hashPassword(n.Password)
+	err := a.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if _, err := tx.NewInsert().Model(&u).Exec(ctx); err != nil {
+			return err
+		}
+		return audit.Note(ctx, tx, a.now(), u.event("user.added", audit.Details{"role": u.Role, "quota": u.Quota}))
+	})
 	if store.IsConflict(err) {
 		return User{}, ErrUserExists
 	}
 	return u, err
+}
+
+// check holds the rules of what is written about a user, and gives who has none
+// a name to show.
+func (u *User) check() error {
+	if u.DisplayName == "" {
+		u.DisplayName = u.Name
+	}
+	if err := checkDisplayName(u.DisplayName); err != nil {
+		return err
+	}
+	if u.Email != "" {
+		if err := mail.CheckAddress(u.Email); err != nil {
+			return err
+		}
+	}
+	if u.Role != RoleUser && u.Role != RoleAdmin {
+		return ErrRole
+	}
+	return nil
+}
+
+func checkDisplayName(name string) error {
+	if len(name) > 255 || !utf8.ValidString(name) || ocm.DisplayName(name) != name {
+		return ocm.Invalid("displayName", "has at most 255 bytes, without control characters")
+	}
+	return nil
+}
+
+// event is an act on a user, for the audit.
+func (u *User) event(action string, details audit.Details) audit.Event {
+	return audit.Event{Action: action, Kind: "user", ID: u.ID, Name: u.Name, Details: details}
 }
 
 func checkPassword(p ocm.Secret) error {
@@ -218,9 +252,20 @@ func (a *Accounts) setPassword(ctx context.Context, id string, p, but ocm.Secret
 		if n, _ := res.RowsAffected(); n == 0 {
 			return ErrNoUser
 		}
-		_, err = endSessions(ctx, tx, id, but)
-		return err
+		if _, err := endSessions(ctx, tx, id, but); err != nil {
+			return err
+		}
+		return a.note(ctx, tx, "password.changed", id, nil)
 	})
+}
+
+// note records an act on the user of an id.
+func (a *Accounts) note(ctx context.Context, tx bun.IDB, action, id string, details audit.Details) error {
+	var u User
+	if err := tx.NewSelect().Model(&u).Where("id = ?", id).Scan(ctx); err != nil {
+		return err
+	}
+	return audit.Note(ctx, tx, a.now(), u.event(action, details))
 }
 
 // Profile is what people decide about themselves; nil leaves it as it is.
@@ -236,11 +281,7 @@ var ErrNoAddress = ocm.NewError(http.StatusConflict, "NO_EMAIL_ADDRESS",
 // Edit changes what a user decides.
 func (a *Accounts) Edit(ctx context.Context, u User, p Profile) (User, error) {
 	if p.DisplayName != nil {
-		name, err := checkDisplayName(*p.DisplayName)
-		if err != nil {
-			return u, err
-		}
-		u.DisplayName = cmp.Or(name, u.Name)
+		u.DisplayName = strings.TrimSpace(*p.DisplayName)
 	}
 	if p.Mail != nil {
 		switch *p.Mail {
@@ -254,35 +295,117 @@ func (a *Accounts) Edit(ctx context.Context, u User, p Profile) (User, error) {
 		}
 		u.Mail = *p.Mail
 	}
-	_, err := a.db.Write.NewUpdate().Model(&u).Column("display_name", "mail").WherePK().Exec(ctx)
-	return u, err
-}
-
-func checkDisplayName(name string) (string, error) {
-	name = strings.TrimSpace(name)
-	if len(name) > 255 || !utf8.ValidString(name) || ocm.DisplayName(name) != name {
-		return "", ocm.Invalid("displayName", "has at most 255 bytes, without control characters")
+	if err := u.check(); err != nil {
+		return u, err
 	}
-	return name, nil
-}
-
-// SetEmail gives a user another e-mail address; "" for none.
-func (a *Accounts) SetEmail(ctx context.Context, id, address string) error {
-	if address != "" {
-		if err := mail.CheckAddress(address); err != nil {
+	err := a.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if _, err := tx.NewUpdate().Model(&u).Column("display_name", "mail").WherePK().Exec(ctx); err != nil {
 			return err
 		}
-	}
-	_, err := a.db.Write.NewUpdate().Model((*User)(nil)).Set("email = ?", address).Where("id = ?", id).Exec(ctx)
-	return err
+		return audit.Note(ctx, tx, a.now(), u.event("user.changed", audit.Details{"displayName": u.DisplayName, "mail": u.Mail}))
+	})
+	return u, err
 }
 
 // Remove deletes a user with all credentials and memberships, in the caller's
 // transaction; files and shares are the caller's to end first.
 func (a *Accounts) Remove(ctx context.Context, tx bun.IDB, id string) error {
 	a.verified.forget(id)
-	_, err := tx.NewDelete().Model((*User)(nil)).Where("id = ?", id).Exec(ctx)
+	var u User
+	err := tx.NewSelect().Model(&u).Where("id = ?", id).Scan(ctx)
+	if store.NotFound(err) {
+		return ErrNoUser
+	}
+	if err != nil {
+		return err
+	}
+	if err := a.othersLead(ctx, tx, &u); err != nil {
+		return err
+	}
+	if _, err := tx.NewDelete().Model(&u).WherePK().Exec(ctx); err != nil {
+		return err
+	}
+	return audit.Note(ctx, tx, a.now(), u.event("user.removed", audit.Details{"displayName": u.DisplayName, "role": u.Role}))
+}
+
+// othersLead fails with ErrLastAdmin when without a user nobody is left who can
+// sign in and administrate.
+func (a *Accounts) othersLead(ctx context.Context, tx bun.IDB, u *User) error {
+	if !u.Admin() || u.Disabled {
+		return nil
+	}
+	others, err := tx.NewSelect().Model((*User)(nil)).Where("role = ? AND NOT disabled AND id <> ?", RoleAdmin, u.ID).Exists(ctx)
+	if err == nil && !others {
+		err = ErrLastAdmin
+	}
 	return err
+}
+
+// Change is what an administrator writes about a user; nil leaves it as it is.
+type Change struct {
+	DisplayName *string
+	Email       *string
+	Role        *string
+	Quota       *int64 // bytes; 0 or less: none
+	Disabled    *bool  // whether the user may not sign in
+}
+
+// Update changes a user. Who is disabled is signed out everywhere.
+func (a *Accounts) Update(ctx context.Context, id string, c Change) (User, error) {
+	var u User
+	err := a.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		err := tx.NewSelect().Model(&u).Where("id = ?", id).Scan(ctx)
+		if store.NotFound(err) {
+			return ErrNoUser
+		}
+		if err != nil {
+			return err
+		}
+		was, changed := u, audit.Details{}
+		change(&u.DisplayName, c.DisplayName, strings.TrimSpace, "displayName", changed)
+		change(&u.Email, c.Email, strings.TrimSpace, "email", changed)
+		change(&u.Role, c.Role, nil, "role", changed)
+		change(&u.Quota, c.Quota, func(bytes int64) int64 {
+			if bytes <= 0 {
+				return NoQuota
+			}
+			return bytes
+		}, "quota", changed)
+		change(&u.Disabled, c.Disabled, nil, "disabled", changed)
+		if err := u.check(); err != nil || len(changed) == 0 {
+			return err
+		}
+		if !u.Admin() || u.Disabled {
+			if err := a.othersLead(ctx, tx, &was); err != nil {
+				return err
+			}
+		}
+		if u.Disabled && !was.Disabled {
+			if _, err := endSessions(ctx, tx, id, ""); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.NewUpdate().Model(&u).Column("display_name", "email", "role", "quota", "disabled").WherePK().Exec(ctx); err != nil {
+			return err
+		}
+		return audit.Note(ctx, tx, a.now(), u.event("user.changed", changed))
+	})
+	return u, err
+}
+
+// change sets a value that is given, and notes what it was before.
+func change[T comparable](is *T, to *T, mend func(T) T, name string, changed audit.Details) {
+	if to == nil {
+		return
+	}
+	v := *to
+	if mend != nil {
+		v = mend(v)
+	}
+	if v != *is {
+		changed[name] = audit.Details{"from": *is, "to": v}
+		*is = v
+	}
 }
 
 // Group is a named set of users; it can be given shares by its address.
@@ -308,15 +431,64 @@ func (a *Accounts) AddGroup(ctx context.Context, name, displayName string) (Grou
 	if !validName(name) {
 		return Group{}, ErrUserName
 	}
-	if displayName == "" {
+	if displayName = strings.TrimSpace(displayName); displayName == "" {
 		displayName = name
 	}
+	if err := checkDisplayName(displayName); err != nil {
+		return Group{}, err
+	}
 	g := Group{ID: store.NewID(), Name: name, NameKey: nameKey(name), DisplayName: displayName, CreatedAt: a.now().UnixMilli()}
-	_, err := a.db.Write.NewInsert().Model(&g).Exec(ctx)
+	err := a.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if _, err := tx.NewInsert().Model(&g).Exec(ctx); err != nil {
+			return err
+		}
+		return audit.Note(ctx, tx, a.now(), g.event("group.added", nil))
+	})
 	if store.IsConflict(err) {
 		return Group{}, ErrGroupExists
 	}
 	return g, err
+}
+
+// event is an act on a group, for the audit.
+func (g *Group) event(action string, details audit.Details) audit.Event {
+	return audit.Event{Action: action, Kind: "group", ID: g.ID, Name: g.Name, Details: details}
+}
+
+// RenameGroup gives a group another name to show; its address stays.
+func (a *Accounts) RenameGroup(ctx context.Context, id, displayName string) error {
+	if displayName = strings.TrimSpace(displayName); displayName == "" {
+		return ocm.Invalid("displayName", "is required")
+	}
+	if err := checkDisplayName(displayName); err != nil {
+		return err
+	}
+	return a.inGroup(ctx, id, func(ctx context.Context, tx bun.Tx, g *Group) error {
+		changed := audit.Details{}
+		change(&g.DisplayName, &displayName, nil, "displayName", changed)
+		if len(changed) == 0 {
+			return nil
+		}
+		if _, err := tx.NewUpdate().Model(g).Column("display_name").WherePK().Exec(ctx); err != nil {
+			return err
+		}
+		return audit.Note(ctx, tx, a.now(), g.event("group.changed", changed))
+	})
+}
+
+// inGroup runs a change of a group.
+func (a *Accounts) inGroup(ctx context.Context, id string, f func(ctx context.Context, tx bun.Tx, g *Group) error) error {
+	return a.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		var g Group
+		err := tx.NewSelect().Model(&g).Where("id = ?", id).Scan(ctx)
+		if store.NotFound(err) {
+			return ErrNoGroup
+		}
+		if err != nil {
+			return err
+		}
+		return f(ctx, tx, &g)
+	})
 }
 
 // GroupByName finds a group by name.
@@ -338,24 +510,49 @@ func (a *Accounts) Groups(ctx context.Context) ([]Group, error) {
 
 // RemoveGroup deletes a group, in the caller's transaction; its members stay, and
 // its shares are the caller's to end first.
-func (a *Accounts) RemoveGroup(ctx context.Context, tx bun.IDB, id string) error {
-	_, err := tx.NewDelete().Model((*Group)(nil)).Where("id = ?", id).Exec(ctx)
-	return err
+func (a *Accounts) RemoveGroup(ctx context.Context, tx bun.IDB, g Group) error {
+	if _, err := tx.NewDelete().Model(&g).WherePK().Exec(ctx); err != nil {
+		return err
+	}
+	return audit.Note(ctx, tx, a.now(), g.event("group.removed", nil))
 }
 
 // AddMember puts a user into a group; one who is in it stays in it.
 func (a *Accounts) AddMember(ctx context.Context, groupID, userID string) error {
-	_, err := a.db.Write.NewInsert().Model(&membership{GroupID: groupID, UserID: userID}).On("CONFLICT DO NOTHING").Exec(ctx)
-	if err != nil {
-		return fmt.Errorf("add a member: %w", err)
-	}
-	return nil
+	return a.member(ctx, groupID, userID, "group.joined", func(ctx context.Context, tx bun.Tx, m *membership) (sql.Result, error) {
+		return tx.NewInsert().Model(m).On("CONFLICT DO NOTHING").Exec(ctx)
+	})
 }
 
 // RemoveMember takes a user out of a group.
 func (a *Accounts) RemoveMember(ctx context.Context, groupID, userID string) error {
-	_, err := a.db.Write.NewDelete().Model(&membership{GroupID: groupID, UserID: userID}).WherePK().Exec(ctx)
-	return err
+	return a.member(ctx, groupID, userID, "group.left", func(ctx context.Context, tx bun.Tx, m *membership) (sql.Result, error) {
+		return tx.NewDelete().Model(m).WherePK().Exec(ctx)
+	})
+}
+
+// member changes who is in a group, and records it if it is a change.
+func (a *Accounts) member(ctx context.Context, groupID, userID, action string, f func(ctx context.Context, tx bun.Tx, m *membership) (sql.Result, error)) error {
+	return a.inGroup(ctx, groupID, func(ctx context.Context, tx bun.Tx, g *Group) error {
+		var u User
+		err := tx.NewSelect().Model(&u).Where("id = ?", userID).Scan(ctx)
+		if store.NotFound(err) {
+			return ErrNoUser
+		}
+		if err != nil {
+			return err
+		}
+		res, err := f(ctx, tx, &membership{GroupID: groupID, UserID: userID})
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); n == 0 || err != nil {
+			return err
+		}
+		e := g.event(action, nil)
+		e.Target = u.Name
+		return audit.Note(ctx, tx, a.now(), e)
+	})
 }
 
 // Members lists the users in a group by name.
@@ -374,9 +571,6 @@ func (a *Accounts) SetLanguage(ctx context.Context, id, tag string) error {
 
 // SetQuota sets how many bytes a user may keep; 0 or less is no limit.
 func (a *Accounts) SetQuota(ctx context.Context, id string, bytes int64) error {
-	if bytes <= 0 {
-		bytes = NoQuota
-	}
-	_, err := a.db.Write.NewUpdate().Model((*User)(nil)).Set("quota = ?", bytes).Where("id = ?", id).Exec(ctx)
+	_, err := a.Update(ctx, id, Change{Quota: &bytes})
 	return err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
@@ -49,6 +50,7 @@ var (
 	ErrAttempts    = ocm.NewError(http.StatusTooManyRequests, "TOO_MANY_ATTEMPTS", "Too many wrong passwords. Wait a little and try again.")
 	ErrNoSession   = ocm.NewError(http.StatusNotFound, "SESSION_NOT_FOUND", "There is no such session; it may have ended meanwhile.")
 	ErrOldPassword = ocm.NewError(http.StatusForbidden, "PASSWORD_WRONG", "The present password is not right.")
+	ErrDisabled    = ocm.NewError(http.StatusForbidden, "SIGN_IN_DISABLED", "This account is closed for now. Ask the operator of this server.")
 	ErrNoSuchApp   = ocm.NewError(http.StatusNotFound, "APP_PASSWORD_NOT_FOUND", "There is no such app password.")
 )
 
@@ -65,11 +67,42 @@ func (a *Accounts) AppPassword(ctx context.Context, userID, label string) (ocm.S
 	return secret, a.grant(ctx, secret, Credential{UserID: userID, Kind: kindApp, Label: ocm.DisplayName(label)})
 }
 
+// begun and ended are what the audit calls the acts on a kind of credential.
+var (
+	begun = map[string]string{kindSession: "session.began", kindApp: "app-password.made"}
+	ended = map[string]string{kindSession: "session.ended", kindApp: "app-password.ended"}
+)
+
 func (a *Accounts) grant(ctx context.Context, secret ocm.Secret, c Credential) error {
 	c.ID, c.Hash, c.CreatedAt = store.NewID(), seal.HashHex(secret), a.now().UnixMilli()
 	c.LastUsedAt = c.CreatedAt
-	_, err := a.db.Write.NewInsert().Model(&c).Exec(ctx)
-	return err
+	return a.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if _, err := tx.NewInsert().Model(&c).Exec(ctx); err != nil {
+			return err
+		}
+		return a.note(ctx, tx, begun[c.Kind], c.UserID, audit.Details{"label": c.Label, "credential": c.ID})
+	})
+}
+
+// end deletes a credential that conditions name, and reports whether there was
+// one.
+func (a *Accounts) end(ctx context.Context, where string, args ...any) (found bool, err error) {
+	err = a.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		var c Credential
+		err := tx.NewSelect().Model(&c).Where(where, args...).Scan(ctx)
+		if store.NotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		found = true
+		if _, err := tx.NewDelete().Model(&c).WherePK().Exec(ctx); err != nil {
+			return err
+		}
+		return a.note(ctx, tx, ended[c.Kind], c.UserID, audit.Details{"label": c.Label, "credential": c.ID})
+	})
+	return found, err
 }
 
 // AppPasswords lists a user's app passwords, without the passwords.
@@ -82,15 +115,11 @@ func (a *Accounts) AppPasswords(ctx context.Context, userID string) ([]Credentia
 
 // RevokeAppPassword ends an app password at once.
 func (a *Accounts) RevokeAppPassword(ctx context.Context, userID, id string) error {
-	res, err := a.db.Write.NewDelete().Model((*Credential)(nil)).
-		Where("id = ? AND user_id = ? AND kind = ?", id, userID, kindApp).Exec(ctx)
-	if err != nil {
-		return err
+	found, err := a.end(ctx, "id = ? AND user_id = ? AND kind = ?", id, userID, kindApp)
+	if err == nil && !found {
+		err = ErrNoSuchApp
 	}
-	if n, _ := res.RowsAffected(); n == 0 {
-		return ErrNoSuchApp
-	}
-	return nil
+	return err
 }
 
 // Login checks a name and password from an address and begins a session.
@@ -99,6 +128,7 @@ func (a *Accounts) Login(ctx context.Context, name string, password ocm.Secret, 
 	if err != nil {
 		return User{}, "", err
 	}
+	ctx = audit.As(ctx, audit.User, u.ID, u.Name)
 	token := seal.Token(32)
 	return u, token, a.grant(ctx, token, Credential{
 		UserID: u.ID, Kind: kindSession, Label: shortened(ocm.DisplayName(label)), BegunFrom: from, ExpiresAt: a.now().Add(SessionLife).UnixMilli(),
@@ -115,8 +145,7 @@ func shortened(label string) string {
 
 // Logout ends the session of a token.
 func (a *Accounts) Logout(ctx context.Context, token ocm.Secret) error {
-	_, err := a.db.Write.NewDelete().Model((*Credential)(nil)).
-		Where("hash = ? AND kind = ?", seal.HashHex(token), kindSession).Exec(ctx)
+	_, err := a.end(ctx, "hash = ? AND kind = ?", seal.HashHex(token), kindSession)
 	return err
 }
 
@@ -144,21 +173,24 @@ func (a *Accounts) Sessions(ctx context.Context, userID string, token ocm.Secret
 
 // EndSession signs a user out in one place.
 func (a *Accounts) EndSession(ctx context.Context, userID, id string) error {
-	res, err := a.db.Write.NewDelete().Model((*Credential)(nil)).
-		Where("id = ? AND user_id = ? AND kind = ?", id, userID, kindSession).Exec(ctx)
-	if err != nil {
-		return err
+	found, err := a.end(ctx, "id = ? AND user_id = ? AND kind = ?", id, userID, kindSession)
+	if err == nil && !found {
+		err = ErrNoSession
 	}
-	if n, _ := res.RowsAffected(); n == 0 {
-		return ErrNoSession
-	}
-	return nil
+	return err
 }
 
 // EndOtherSessions signs a user out everywhere but in the session of token, and
 // tells of how many.
 func (a *Accounts) EndOtherSessions(ctx context.Context, userID string, token ocm.Secret) (int64, error) {
-	return endSessions(ctx, a.db.Write, userID, token)
+	var ended int64
+	err := a.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) (err error) {
+		if ended, err = endSessions(ctx, tx, userID, token); err != nil || ended == 0 {
+			return err
+		}
+		return a.note(ctx, tx, "session.ended", userID, audit.Details{"others": ended})
+	})
+	return ended, err
 }
 
 func endSessions(ctx context.Context, db bun.IDB, userID string, but ocm.Secret) (int64, error) {
@@ -188,13 +220,13 @@ func (a *Accounts) ChangePassword(ctx context.Context, u User, present, next ocm
 // and wrong passwords give the same answer in the same time.
 func (a *Accounts) Authenticate(ctx context.Context, name string, secret ocm.Secret, from string) (User, error) {
 	if wait := a.failures.wait(name, from); wait > 0 {
-		return User{}, ErrAttempts.RetryIn(wait)
+		return User{}, ErrAttempts.RetryIn(wait).With(a.attempt(ctx, name))
 	}
 	u, err := a.credential(ctx, secret, kindApp)
 	if err == nil && SameName(u.Name, name) {
 		return u, nil
 	}
-	if err != nil && !errors.Is(err, ErrSession) {
+	if err != nil && !errors.Is(err, ErrSession) && !errors.Is(err, ErrDisabled) {
 		return User{}, err
 	}
 	u, err = a.ByName(ctx, name)
@@ -209,9 +241,32 @@ func (a *Accounts) Authenticate(ctx context.Context, name string, secret ocm.Sec
 	}
 	if right := a.verified.verify(u, secret); !right || err != nil {
 		a.failures.record(name, from)
-		return User{}, ErrCredentials
+		return User{}, ErrCredentials.With(&Attempt{u.ID, u.Name})
+	}
+	if u.Disabled { // told to who knows the password alone
+		return User{}, ErrDisabled.With(&Attempt{u.ID, u.Name})
 	}
 	return u, nil
+}
+
+// Attempt is the cause behind a refused sign-in: as whom, for the operator. Both
+// are empty when there is no such user: what was typed may be a password in the
+// wrong field, and is not kept.
+type Attempt struct{ UserID, Name string }
+
+func (a *Attempt) Error() string {
+	if a.UserID == "" {
+		return "there is no such user"
+	}
+	return "as " + a.Name
+}
+
+func (a *Accounts) attempt(ctx context.Context, name string) *Attempt {
+	u, err := a.ByName(ctx, name)
+	if err != nil {
+		return &Attempt{}
+	}
+	return &Attempt{u.ID, u.Name}
 }
 
 // AuthenticateSession finds whose session a token is.
@@ -244,5 +299,9 @@ func (a *Accounts) credential(ctx context.Context, secret ocm.Secret, kinds ...s
 			return User{}, err
 		}
 	}
-	return a.Get(ctx, c.UserID)
+	u, err := a.Get(ctx, c.UserID)
+	if err == nil && u.Disabled {
+		return User{}, ErrDisabled
+	}
+	return u, err
 }

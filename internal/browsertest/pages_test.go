@@ -3,6 +3,7 @@ package browsertest
 import (
 	"testing"
 
+	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/config"
 	"github.com/weft-mesh/weft/internal/mail"
 	"github.com/weft-mesh/weft/internal/weftest"
@@ -47,7 +48,7 @@ func TestPagesOfNoticesAndSettings(t *testing.T) {
 		c.Mail.Host, c.Mail.Port, c.Mail.TLS, c.Mail.From = "127.0.0.1", o.Port, mail.Plain, "Weft <weft@here.example>"
 	})
 	alice, bob := site.Person("alice"), site.Person("bob")
-	if err := site.Server.Accounts.SetEmail(t.Context(), alice.User.ID, "alice@post.example"); err != nil {
+	if _, err := site.Server.Accounts.Update(t.Context(), alice.User.ID, account.Change{Email: new("alice@post.example")}); err != nil {
 		t.Fatal(err)
 	}
 	bob.Put("Reef survey with a name that goes on and on and on/a.txt", "a")

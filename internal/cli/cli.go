@@ -8,9 +8,13 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/user"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/weft-mesh/weft/internal/audit"
+	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
 )
 
@@ -44,6 +48,8 @@ type commands struct {
 	Mail      mailCmd      `cmd:"" group:"Operators" help:"Try whether e-mails leave this server."`
 	Wire      wireCmd      `cmd:"" group:"Operators" help:"See what went over the wire to and from other servers."`
 	Explain   explainCmd   `cmd:"" group:"Operators" help:"Tell how a request was decided, and by which rule."`
+	Audit     auditCmd     `cmd:"" group:"Operators" help:"See who did what to whom."`
+	Doctor    doctorCmd    `cmd:"" group:"Operators" help:"Look whether the server is reachable, on time and well configured."`
 
 	Login    loginCmd    `cmd:"" group:"People" help:"Sign in to a server, for the commands below."`
 	Logout   logoutCmd   `cmd:"" group:"People" help:"Sign out."`
@@ -84,6 +90,7 @@ const description = `Weft shares files and folders with people on any other Open
 func Run(ctx context.Context, args []string, streams IO) int {
 	var cmds commands
 	code := -1
+	ctx = audit.With(ctx, operator(streams.Env))
 	parser, err := kong.New(&cmds,
 		kong.Name("weft"), kong.Description(description),
 		kong.Writers(streams.Out, streams.Err),
@@ -119,6 +126,22 @@ func Run(ctx context.Context, args []string, streams IO) int {
 		return exitFault
 	}
 	return exitOK
+}
+
+// operator is who acts at this command line, for the audit: the account of the
+// system, and behind sudo the one that called it. What the command does is found
+// by its request.
+func operator(env []string) audit.By {
+	by := audit.By{Kind: audit.Operator, Origin: audit.CLI, Request: store.NewID()}
+	if u, err := user.Current(); err == nil {
+		by.Name = u.Username
+	}
+	for _, e := range env {
+		if name, ok := strings.CutPrefix(e, "SUDO_USER="); ok && name != "" {
+			by.Name = name
+		}
+	}
+	return by
 }
 
 // said is what a person reads of a failure: of a refusal its sentence, not the

@@ -24,9 +24,9 @@ type userCmd struct {
 	Add         userAddCmd     `cmd:"" help:"Add a user; the password is asked for, or read from standard input."`
 	List        userListCmd    `cmd:"" help:"List the users."`
 	Passwd      userPasswdCmd  `cmd:"" help:"Set a user's password."`
-	Email       userEmailCmd   `cmd:"" help:"Set a user's e-mail address, or remove it."`
 	AppPassword appPasswordCmd `cmd:"" help:"Make an app password for WebDAV and programs, and print it."`
 	Quota       userQuotaCmd   `cmd:"" help:"Set how many bytes a user may keep."`
+	Change      userChangeCmd  `cmd:"" help:"Change a user's names and role, or whether they may sign in."`
 	Remove      userRemoveCmd  `cmd:"" help:"Remove a user with all files; ends the user's shares."`
 }
 
@@ -102,11 +102,12 @@ func (c *userListCmd) Run(ctx context.Context, io IO) error {
 			Email       string `json:"email,omitempty"`
 			Role        string `json:"role"`
 			Quota       int64  `json:"quota"`
+			Disabled    bool   `json:"disabled"`
 			CreatedAt   string `json:"createdAt"`
 		}
 		out := []user{}
 		for _, u := range users {
-			out = append(out, user{u.Name, u.DisplayName, u.Email, u.Role, u.Quota, time.UnixMilli(u.CreatedAt).UTC().Format(time.RFC3339)})
+			out = append(out, user{u.Name, u.DisplayName, u.Email, u.Role, u.Quota, u.Disabled, time.UnixMilli(u.CreatedAt).UTC().Format(time.RFC3339)})
 		}
 		if c.JSON {
 			return printJSON(io, out)
@@ -117,7 +118,11 @@ func (c *userListCmd) Run(ctx context.Context, io IO) error {
 				if u.Quota >= 0 {
 					quota = size(u.Quota)
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", u.Name, u.DisplayName, u.Role, quota, u.Email)
+				role := u.Role
+				if u.Disabled {
+					role += ", may not sign in"
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", u.Name, u.DisplayName, role, quota, u.Email)
 			}
 		})
 	})
@@ -143,25 +148,6 @@ func (c *userPasswdCmd) Run(ctx context.Context, io IO) error {
 		}
 		fmt.Fprintln(io.Out, "The password is set, and the sessions of", u.Name, "have ended.")
 		return nil
-	})
-}
-
-type userEmailCmd struct {
-	where
-	Name    string `arg:"" help:"The user."`
-	Address string `arg:"" help:"The address, or none."`
-}
-
-func (c *userEmailCmd) Run(ctx context.Context, io IO) error {
-	if c.Address == "none" {
-		c.Address = ""
-	}
-	return c.onServer(ctx, io, func(s *server.Server) error {
-		u, err := s.Accounts.ByName(ctx, c.Name)
-		if err != nil {
-			return err
-		}
-		return s.Accounts.SetEmail(ctx, u.ID, c.Address)
 	})
 }
 
@@ -203,6 +189,39 @@ func (c *userQuotaCmd) Run(ctx context.Context, io IO) error {
 			return err
 		}
 		return s.Accounts.SetQuota(ctx, u.ID, quota)
+	})
+}
+
+type userChangeCmd struct {
+	where
+	Name        string  `arg:"" help:"The user."`
+	DisplayName *string `help:"Name as others see it." placeholder:"NAME"`
+	Email       *string `help:"E-mail address; \"\" for none." placeholder:"ADDRESS"`
+	Role        *string `help:"user or admin." placeholder:"ROLE"`
+	Disable     bool    `help:"Let the user not sign in any more; ends the sessions. Files and shares stay." xor:"signin"`
+	Enable      bool    `help:"Let the user sign in again." xor:"signin"`
+}
+
+func (c *userChangeCmd) Help() string {
+	return `Example:
+  weft user change alice --role admin`
+}
+
+func (c *userChangeCmd) Run(ctx context.Context, io IO) error {
+	change := account.Change{DisplayName: c.DisplayName, Email: c.Email, Role: c.Role}
+	if c.Disable || c.Enable {
+		change.Disabled = &c.Disable
+	}
+	if change == (account.Change{}) {
+		return usagef("say what to change: see weft user change --help")
+	}
+	return c.onServer(ctx, io, func(s *server.Server) error {
+		u, err := s.Accounts.ByName(ctx, c.Name)
+		if err != nil {
+			return err
+		}
+		_, err = s.Accounts.Update(ctx, u.ID, change)
+		return err
 	})
 }
 

@@ -52,9 +52,12 @@ type Config struct {
 	Delivery   Delivery   `koanf:"delivery"`
 	Notices    Notices    `koanf:"notices"`
 	Mail       Mail       `koanf:"mail"`
+	Audit      Audit      `koanf:"audit"`
 
 	// TrustedProxies is Proxies, parsed.
 	TrustedProxies []netip.Prefix `koanf:"-"`
+	// from says of keys that someone decided where: From….
+	from map[string]string
 	// secretKey is WEFT_SECRET_KEY: never in the file.
 	secretKey string
 }
@@ -143,6 +146,11 @@ type Mail struct {
 	password ocm.Secret
 }
 
+// Audit is what is kept of who did what.
+type Audit struct {
+	KeepFor time.Duration `koanf:"keep_for"` // 0: forever
+}
+
 // Default is the configuration of someone who decided nothing but the URL.
 func Default() *Config {
 	return &Config{
@@ -164,6 +172,7 @@ func Default() *Config {
 			TLS: mail.StartTLS, Notices: account.MailNever, DailyAt: "07:00",
 			FirstRetry: time.Minute, MaxRetry: 4 * time.Hour, GiveUpAfter: 48 * time.Hour,
 		},
+		Audit: Audit{KeepFor: 365 * 24 * time.Hour},
 	}
 }
 
@@ -180,9 +189,13 @@ type Options struct {
 func envKeys() map[string]string {
 	out := map[string]string{}
 	for _, k := range keys {
-		out["WEFT_"+strings.ToUpper(strings.ReplaceAll(k.name, ".", "_"))] = k.name
+		out[variable(k.name)] = k.name
 	}
 	return out
+}
+
+func variable(key string) string {
+	return "WEFT_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
 // Load reads the configuration without checking that it can work; see Check.
@@ -213,14 +226,20 @@ func Load(o Options) (*Config, error) {
 		}
 		return nil, fmt.Errorf("the configuration file %s is not valid TOML: %w. Mend that place, or move the file away to have a new one made", path, err)
 	}
+	from := map[string]string{}
+	for _, key := range k.Keys() {
+		from[key] = FromFile
+	}
 	for name, key := range envKeys() {
 		if v := env[name]; v != "" { // an empty variable decides nothing
+			from[key] = FromEnvironment
 			if err := k.Load(confmap.Provider(map[string]any{key: v}, "."), nil); err != nil {
 				return nil, err
 			}
 		}
 	}
 	for key, v := range o.Flags {
+		from[key] = FromFlag
 		if err := k.Load(confmap.Provider(map[string]any{key: v}, "."), nil); err != nil {
 			return nil, err
 		}
@@ -239,6 +258,7 @@ func Load(o Options) (*Config, error) {
 		return nil, fmt.Errorf("the configuration has a value of the wrong kind: %w", err)
 	}
 	c.Data = data
+	c.from = from
 	c.secretKey = env["WEFT_SECRET_KEY"]
 	return c, nil
 }

@@ -209,3 +209,41 @@ func TestTheSealingKeyMayComeFromTheEnvironment(t *testing.T) {
 		t.Error("a key file was made all the same")
 	}
 }
+
+func TestSettingsSayWhereTheyComeFromAndShowNoSecret(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "url = \"https://file.example.org\"\nprovider = \"File\"\n")
+	c, err := Load(Options{
+		Data: dir, Env: []string{"WEFT_PROVIDER=Env", "WEFT_LISTEN=env:1"},
+		Flags: map[string]string{"listen": "flag:1", "database": "postgres://weft:hunter2@db/weft"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]Setting{}
+	for _, s := range c.Settings() {
+		got[s.Key] = s
+		if strings.Contains(s.Value, "hunter2") {
+			t.Errorf("%+v", s)
+		}
+	}
+	for key, want := range map[string][2]string{
+		"url": {`"https://file.example.org"`, FromFile}, "provider": {`"Env"`, FromEnvironment}, "listen": {`"flag:1"`, FromFlag},
+		"delivery.first_retry": {`"2s"`, FromDefault}, "limits.stall_timeout": {`"1m"`, FromDefault}, "audit.keep_for": {`"8760h"`, FromDefault},
+	} {
+		if s := got[key]; s.Value != want[0] || s.From != want[1] || s.Variable == "" {
+			t.Errorf("%s: %+v", key, s)
+		}
+	}
+	if len(got) != len(keys) || c.SealedBy() != FromFile {
+		t.Errorf("%d settings of %d keys", len(got), len(keys))
+	}
+	for key, hidden := range map[string]bool{"smtp.password": true, "oidc.client_secret": true, "tls.key": false} {
+		if is := shown(key, "hunter2") != `"hunter2"`; is != hidden {
+			t.Errorf("%s is hidden: %v", key, is)
+		}
+	}
+	if v := shown("federation.must_exchange_token", true); v != "true" {
+		t.Error(v)
+	}
+}

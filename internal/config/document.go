@@ -74,6 +74,7 @@ var keys = []setting{
 	{"mail.first_retry", "When the SMTP server does not take an e-mail: the first pause, the longest, and\nafter how long the e-mail is given up."},
 	{"mail.max_retry", ""},
 	{"mail.give_up_after", ""},
+	{"audit.keep_for", "How long `weft audit` knows who did what to whom. 0s keeps it forever."},
 }
 
 // document is the configuration file that explains itself: every key with its

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
@@ -355,7 +356,11 @@ func (s *Service) tell(ctx context.Context, tx bun.Tx, a *Acceptance, i *ocm.Inv
 	if err != nil {
 		return err
 	}
-	return s.Outbox.Enqueue(ctx, tx, delivery.Message{Peer: i.Provider, OrderKey: a.ID, Kind: kindInvite, Payload: payload})
+	err = s.Outbox.Enqueue(ctx, tx, delivery.Message{Peer: i.Provider, OrderKey: a.ID, Kind: kindInvite, Payload: payload})
+	if err != nil {
+		return err
+	}
+	return audit.Note(ctx, tx, s.Now(), audit.Event{Action: "invite.accepted", Kind: "acceptance", ID: a.ID, Target: a.PeerHost})
 }
 
 // afresh accepts an invite again whose contact was removed since: their server
@@ -487,8 +492,10 @@ func (s *Service) Forget(ctx context.Context, userID, id string) error {
 				return err
 			}
 		}
-		_, err = tx.NewDelete().Model(a).WherePK().Exec(ctx)
-		return err
+		if _, err = tx.NewDelete().Model(a).WherePK().Exec(ctx); err != nil {
+			return err
+		}
+		return audit.Note(ctx, tx, s.Now(), audit.Event{Action: "invite.forgotten", Kind: "acceptance", ID: a.ID, Target: a.PeerHost})
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/ocm"
 )
 
@@ -337,7 +338,10 @@ func (s *Service) importPart(ctx context.Context, user account.User, cards []Car
 				}
 			}
 		}
-		return nil
+		return audit.Note(ctx, tx, s.Now(), audit.Event{
+			Action: "contacts.imported", Kind: "user", ID: user.ID, Name: user.Name,
+			Details: audit.Details{"cards": to - from, "added": out.Added, "updated": out.Updated, "trust": keepTrust},
+		})
 	})
 }
 

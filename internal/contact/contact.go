@@ -18,6 +18,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
@@ -192,13 +193,20 @@ func (s *Service) Add(ctx context.Context, user account.User, address string, e 
 		if err := room(ctx, tx, user.ID, c.Address); err != nil {
 			return err
 		}
-		_, err := tx.NewInsert().Model(c).Exec(ctx)
-		return err
+		if _, err := tx.NewInsert().Model(c).Exec(ctx); err != nil {
+			return err
+		}
+		return s.note(ctx, tx, "contact.added", c, nil)
 	})
 	if store.IsConflict(err) {
 		return nil, ErrKnown
 	}
 	return c, err
+}
+
+// note records an act on a contact for the audit.
+func (s *Service) note(ctx context.Context, tx bun.IDB, action string, c *Contact, details audit.Details) error {
+	return audit.Note(ctx, tx, s.Now(), audit.Event{Action: action, Kind: "contact", ID: c.ID, Name: c.Name, Target: c.Address, Details: details})
 }
 
 // address reads what a person typed: a name without "@" is someone here.
@@ -337,12 +345,19 @@ func (s *Service) Change(ctx context.Context, userID, id string, e Edit) (*Conta
 		if c, err = s.contact(ctx, tx, "user_id = ? AND id = ?", userID, id); err != nil {
 			return err
 		}
+		was := *c
 		if err := e.apply(c); err != nil {
 			return err
 		}
 		c.UpdatedAt = s.Now().UnixMilli()
-		_, err = tx.NewUpdate().Model(c).WherePK().Exec(ctx)
-		return err
+		if _, err := tx.NewUpdate().Model(c).WherePK().Exec(ctx); err != nil {
+			return err
+		}
+		// Labels and notes are the person's own affair.
+		if c.Blocked != was.Blocked || c.Trusted != was.Trusted {
+			return s.note(ctx, tx, "contact.changed", c, audit.Details{"blocked": c.Blocked, "trusted": c.Trusted})
+		}
+		return nil
 	})
 	return c, err
 }
@@ -354,7 +369,10 @@ func (s *Service) Block(ctx context.Context, tx bun.Tx, userID, address, name st
 	}
 	_, err := tx.NewUpdate().Model((*Contact)(nil)).Set("blocked = TRUE").Set("trusted = FALSE").
 		Where("user_id = ? AND address = ?", userID, address).Exec(ctx)
-	return err
+	if err != nil {
+		return err
+	}
+	return s.note(ctx, tx, "contact.changed", &Contact{Name: name, Address: address}, audit.Details{"blocked": true, "trusted": false})
 }
 
 // ErrSharedIdentifier says why the other side cannot be told of a removal.
@@ -384,8 +402,10 @@ func (s *Service) Remove(ctx context.Context, tx bun.Tx, user account.User, id s
 			return nil, "", err
 		}
 	}
-	_, err = tx.NewDelete().Model(c).WherePK().Exec(ctx)
-	return c, given, err
+	if _, err = tx.NewDelete().Model(c).WherePK().Exec(ctx); err != nil {
+		return nil, "", err
+	}
+	return c, given, s.note(ctx, tx, "contact.removed", c, audit.Details{"told": tell})
 }
 
 // Gone marks, in every address book, a person whose server says that they are

@@ -15,6 +15,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
@@ -188,8 +189,16 @@ func (d *Directories) Subscribe(ctx context.Context, address string, key []byte)
 		_, err := tx.NewInsert().Model(sub).On("CONFLICT (url) DO UPDATE").
 			Set("public_key = EXCLUDED.public_key").Set("federation = EXCLUDED.federation").Set("payload = EXCLUDED.payload").
 			Set("servers = EXCLUDED.servers").Set("fetched_at = EXCLUDED.fetched_at").Set("tried_at = EXCLUDED.tried_at").Set("failure = ''").Exec(ctx)
-		return err
+		if err != nil {
+			return err
+		}
+		return d.note(ctx, tx, "directory.subscribed", sub.URL, audit.Details{"federation": sub.Federation, "servers": sub.Servers})
 	})
+}
+
+// note records an act on a directory for the audit.
+func (d *Directories) note(ctx context.Context, tx bun.IDB, action, id string, details audit.Details) error {
+	return audit.Note(ctx, tx, d.Now(), audit.Event{Action: action, Kind: "directory", ID: id, Details: details})
 }
 
 func (d *Directories) change(ctx context.Context, f func(ctx context.Context, tx bun.Tx) error) error {
@@ -263,7 +272,7 @@ func (d *Directories) Unsubscribe(ctx context.Context, address string) error {
 		if n, _ := res.RowsAffected(); n == 0 {
 			return ErrNoDirectory
 		}
-		return nil
+		return d.note(ctx, tx, "directory.unsubscribed", address, nil)
 	})
 }
 
@@ -337,8 +346,12 @@ var ErrNotPublished = ocm.NewError(http.StatusNotFound, "NO_DIRECTORY", "this se
 // read. An empty document ends it.
 func (d *Directories) Publish(ctx context.Context, document []byte) error {
 	if len(document) == 0 {
-		_, err := d.DB.Write.NewDelete().Table("settings").Where("name = ?", publishedName).Exec(ctx)
-		return err
+		return d.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+			if _, err := tx.NewDelete().Table("settings").Where("name = ?", publishedName).Exec(ctx); err != nil {
+				return err
+			}
+			return d.note(ctx, tx, "directory.withdrawn", "", nil)
+		})
 	}
 	list, err := directory.Peek(document, d.AllowPlain)
 	if err != nil {
@@ -347,9 +360,14 @@ func (d *Directories) Publish(ctx context.Context, document []byte) error {
 	if !list.ExpiresAt.IsZero() && !list.ExpiresAt.After(d.Now()) {
 		return ErrDirectoryExpired.Saying("This list has expired. Sign it anew.")
 	}
-	_, err = d.DB.Write.NewInsert().Table("settings").Model(&map[string]any{"name": publishedName, "value": string(document)}).
-		On("CONFLICT (name) DO UPDATE").Set("value = EXCLUDED.value").Exec(ctx)
-	return err
+	return d.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		_, err := tx.NewInsert().Table("settings").Model(&map[string]any{"name": publishedName, "value": string(document)}).
+			On("CONFLICT (name) DO UPDATE").Set("value = EXCLUDED.value").Exec(ctx)
+		if err != nil {
+			return err
+		}
+		return d.note(ctx, tx, "directory.published", "", audit.Details{"federation": list.Federation, "servers": len(list.Servers)})
+	})
 }
 
 // Published is the list this server serves.

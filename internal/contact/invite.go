@@ -13,6 +13,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/explain"
 	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/seal"
@@ -127,10 +128,17 @@ func (s *Service) Invite(ctx context.Context, owner account.User, n NewInvite) (
 		if open >= maxOpenInvites {
 			return ErrTooManyInvites
 		}
-		_, err = tx.NewInsert().Model(i).Exec(ctx)
-		return err
+		if _, err = tx.NewInsert().Model(i).Exec(ctx); err != nil {
+			return err
+		}
+		return s.noteInvite(ctx, tx, "invite.made", i)
 	})
 	return i, m, err
+}
+
+// noteInvite records an act on an invite for the audit.
+func (s *Service) noteInvite(ctx context.Context, tx bun.IDB, action string, i *Invite) error {
+	return audit.Note(ctx, tx, s.Now(), audit.Event{Action: action, Kind: "invite", ID: i.ID, Name: i.Email, Target: i.AcceptedBy})
 }
 
 // renewToken gives an invite a new token; the old one is worth nothing then.
@@ -176,8 +184,10 @@ func (s *Service) Revoke(ctx context.Context, ownerID, id string) error {
 			return err
 		}
 		i.RevokedAt = s.Now().UnixMilli()
-		_, err = tx.NewUpdate().Model(i).Column("revoked_at").WherePK().Exec(ctx)
-		return err
+		if _, err = tx.NewUpdate().Model(i).Column("revoked_at").WherePK().Exec(ctx); err != nil {
+			return err
+		}
+		return s.noteInvite(ctx, tx, "invite.revoked", i)
 	})
 }
 
@@ -192,8 +202,10 @@ func (s *Service) Renew(ctx context.Context, ownerID, id string) (*Invite, Messa
 		}
 		m = s.renewToken(i)
 		i.ExpiresAt, i.RevokedAt = s.Now().Add(s.InviteLife).UnixMilli(), 0
-		_, err = tx.NewUpdate().Model(i).WherePK().Exec(ctx)
-		return err
+		if _, err = tx.NewUpdate().Model(i).WherePK().Exec(ctx); err != nil {
+			return err
+		}
+		return s.noteInvite(ctx, tx, "invite.renewed", i)
 	})
 	return i, m, err
 }
@@ -260,6 +272,9 @@ func (s *Service) Accepted(ctx context.Context, peer ocm.Host, a *ocm.InviteAcce
 		}
 		about := notice.Params{Contact: id, Who: by.String(), WhoName: a.Name, Host: string(peer)}
 		if err := s.Notices.Put(ctx, tx, notice.Event{Kind: notice.InviteAccepted, About: about}, owner.ID); err != nil {
+			return err
+		}
+		if err := s.noteInvite(ctx, tx, "invite.accepted", i); err != nil {
 			return err
 		}
 		answer = party(owner, i.Given)

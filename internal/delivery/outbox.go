@@ -15,6 +15,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
@@ -217,13 +218,22 @@ func (o *Outbox) Resend(ctx context.Context, id string) error {
 		_, err = tx.NewUpdate().Model((*Row)(nil)).Where("id = ?", id).
 			Set("state = ?", Pending).Set("next_at = ?", now).Set("created_at = ?", now).Set("updated_at = ?", now).
 			Set("last_error = ''").Exec(ctx)
-		if err != nil || r.State != Dead {
+		if err != nil {
+			return err
+		}
+		if err := audit.Note(ctx, tx, o.now(), r.event("outbox.resent", audit.Details{"was": r.State})); err != nil || r.State != Dead || o.couriers[r.Kind] == nil {
 			return err
 		}
 		return o.couriers[r.Kind].Revived(ctx, tx, o.message(r))
 	})
 	o.Wake()
 	return err
+}
+
+// event is what became of a message, for the audit.
+func (r *Row) event(action string, details audit.Details) audit.Event {
+	details["kind"], details["about"] = r.Kind, r.OrderKey
+	return audit.Event{Action: action, Kind: "message", ID: r.ID, Name: r.Kind, Target: r.PeerHost, Details: details}
 }
 
 // message is r's header; the payload is opened only for delivery.
@@ -401,8 +411,11 @@ func (o *Outbox) failed(ctx context.Context, courier Courier, r Row, cause error
 			if err != nil {
 				return err
 			}
-			if n, _ := res.RowsAffected(); n == 0 || courier == nil {
+			if n, _ := res.RowsAffected(); n == 0 {
 				return nil
+			}
+			if err := audit.Note(ctx, tx, now, r.event("delivery.failed", audit.Details{"attempts": r.Attempts, "reason": Sentence(cause)})); err != nil || courier == nil {
+				return err
 			}
 			return courier.Failed(ctx, tx, o.message(r), cause)
 		})

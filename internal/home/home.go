@@ -15,6 +15,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/internal/tree"
 )
@@ -44,6 +45,8 @@ type Homes struct {
 	mu    sync.Mutex
 	open  map[string]*home
 	trash trashWork
+
+	measured measure
 }
 
 // home is one person's disk and the bytes used on it.
@@ -183,14 +186,21 @@ func (h *Homes) Recover(ctx context.Context) error {
 }
 
 // settle takes the change off the journal and, if it happened, lets everything
-// follow. kept is what lies in the trash of it, nil when nothing does.
-func (h *Homes) settle(ctx context.Context, c change, happened, overFolder bool, kept *tree.Kept) error {
+// follow. kept is what lies in the trash of it, nil when nothing does; folder says
+// that a folder was removed or replaced.
+func (h *Homes) settle(ctx context.Context, c change, happened, folder bool, kept *tree.Kept) error {
 	err := h.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if _, err := tx.NewDelete().Model(&c).WherePK().Exec(ctx); err != nil || !happened {
 			return err
 		}
 		if kept != nil {
+			folder = kept.Folder
 			if err := h.record(ctx, tx, c, *kept); err != nil {
+				return err
+			}
+		}
+		if c.ToPath == "" && folder {
+			if err := h.noteRemoved(ctx, tx, c); err != nil {
 				return err
 			}
 		}
@@ -201,7 +211,7 @@ func (h *Homes) settle(ctx context.Context, c change, happened, overFolder bool,
 				}
 				continue
 			}
-			if overFolder {
+			if folder {
 				if err := f.Removed(ctx, tx, c.Space, c.ToPath); err != nil {
 					return err
 				}
@@ -216,6 +226,13 @@ func (h *Homes) settle(ctx context.Context, c change, happened, overFolder bool,
 		f.Committed()
 	}
 	return err
+}
+
+// noteRemoved records for the audit that a folder with all in it was removed.
+func (h *Homes) noteRemoved(ctx context.Context, tx bun.Tx, c change) error {
+	return audit.Note(ctx, tx, h.Now(), audit.Event{
+		Action: "files.removed", Kind: "folder", ID: c.ID, Name: c.FromPath, Details: audit.Details{"owner": c.Space},
+	})
 }
 
 func (h *Homes) followers() []Follower { return append([]Follower{h.Attached}, h.Followers...) }
@@ -258,10 +275,16 @@ func (f *following) Remove(ctx context.Context, name string, cond tree.Condition
 // "" when it does not.
 func (f *following) remove(ctx context.Context, name string, cond tree.Condition) (id string, err error) {
 	c := f.change(name, "")
-	if f.homes.TrashFor <= 0 || f.mounts && tree.Within(name, tree.SharedDir) {
-		return "", f.follow(ctx, c, false, func() error { return f.Tree.Remove(ctx, name, cond) })
+	received := f.mounts && tree.Within(name, tree.SharedDir)
+	if f.homes.TrashFor > 0 && !received {
+		return c.ID, f.discard(ctx, c, cond)
 	}
-	return c.ID, f.discard(ctx, c, cond)
+	folder := false
+	if !received { // those are not ours, and giving one back is no removal
+		info, err := f.Tree.Stat(ctx, name)
+		folder = err == nil && info.Dir
+	}
+	return "", f.follow(ctx, c, folder, func() error { return f.Tree.Remove(ctx, name, cond) })
 }
 
 // change is a new row for the journal.
@@ -269,13 +292,13 @@ func (f *following) change(from, to string) change {
 	return change{ID: store.NewID(), Space: f.userID, FromPath: from, ToPath: to, CreatedAt: f.homes.Now().UnixMilli()}
 }
 
-func (f *following) follow(ctx context.Context, c change, overFolder bool, apply func() error) error {
+func (f *following) follow(ctx context.Context, c change, folder bool, apply func() error) error {
 	if _, err := f.homes.DB.Write.NewInsert().Model(&c).Exec(ctx); err != nil {
 		return err
 	}
 	err := apply()
 	// What happened to the files must be followed even when the asker left.
-	return errors.Join(err, f.homes.settle(context.WithoutCancel(ctx), c, err == nil, overFolder, nil))
+	return errors.Join(err, f.homes.settle(context.WithoutCancel(ctx), c, err == nil, folder, nil))
 }
 
 // discard is follow for what goes to the trash.

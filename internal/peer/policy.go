@@ -13,6 +13,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/explain"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
@@ -367,10 +368,55 @@ func (p *Policy) Set(ctx context.Context, r Rule) (Rule, error) {
 func (p *Policy) put(ctx context.Context, tx bun.Tx, r Rule) error {
 	r.CreatedAt = p.Now().UnixMilli()
 	r.UpdatedAt = r.CreatedAt
-	_, err := tx.NewInsert().Model(&r).On("CONFLICT (pattern) DO UPDATE").
+	was := &Rule{}
+	err := tx.NewSelect().Model(was).Where("pattern = ?", r.Pattern).Scan(ctx)
+	if err != nil && !store.NotFound(err) {
+		return err
+	}
+	details := audit.Details{"to": r.decides()}
+	if err == nil {
+		details["from"] = was.decides()
+	}
+	_, err = tx.NewInsert().Model(&r).On("CONFLICT (pattern) DO UPDATE").
 		Set("action = EXCLUDED.action").Set("must_sign = EXCLUDED.must_sign").Set("must_exchange = EXCLUDED.must_exchange").
 		Set("must_invite = EXCLUDED.must_invite").Set("profile = EXCLUDED.profile").Set("wire = EXCLUDED.wire").Set("cavage = EXCLUDED.cavage").Set("note = EXCLUDED.note").Set("updated_at = EXCLUDED.updated_at").Exec(ctx)
-	return err
+	if err != nil {
+		return err
+	}
+	return p.noteRule(ctx, tx, "policy.changed", r.Pattern, details)
+}
+
+// noteRule records an act on a rule for the audit, with all that it takes to undo
+// it.
+func (p *Policy) noteRule(ctx context.Context, tx bun.Tx, action, pattern string, details audit.Details) error {
+	return audit.Note(ctx, tx, p.Now(), audit.Event{Action: action, Kind: "rule", ID: pattern, Name: pattern, Target: pattern, Details: details})
+}
+
+// decides is what a rule decides, by the columns of a file of rules.
+func (r *Rule) decides() audit.Details {
+	out := audit.Details{}
+	for i, v := range r.columns() {
+		if i > 0 && v != "" {
+			out[csvHead[i]] = v
+		}
+	}
+	return out
+}
+
+// drop removes the rule of a pattern, and reports whether there was one.
+func (p *Policy) drop(ctx context.Context, tx bun.Tx, pattern string) (found bool, err error) {
+	r := &Rule{}
+	err = tx.NewSelect().Model(r).Where("pattern = ?", pattern).Scan(ctx)
+	if store.NotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if _, err := tx.NewDelete().Model(r).WherePK().Exec(ctx); err != nil {
+		return false, err
+	}
+	return true, p.noteRule(ctx, tx, "policy.removed", pattern, audit.Details{"from": r.decides()})
 }
 
 // change runs a change of the rules and lets every process see it.
@@ -390,14 +436,11 @@ var ErrNoRule = ocm.NewError(http.StatusNotFound, "RULE_NOT_FOUND", "There is no
 // Unset removes the rule of a pattern.
 func (p *Policy) Unset(ctx context.Context, pattern string) error {
 	return p.change(ctx, func(ctx context.Context, tx bun.Tx) error {
-		res, err := tx.NewDelete().Model((*Rule)(nil)).Where("pattern = ?", strings.ToLower(strings.TrimSpace(pattern))).Exec(ctx)
-		if err != nil {
-			return err
+		found, err := p.drop(ctx, tx, strings.ToLower(strings.TrimSpace(pattern)))
+		if err == nil && !found {
+			err = ErrNoRule
 		}
-		if n, _ := res.RowsAffected(); n == 0 {
-			return ErrNoRule
-		}
-		return nil
+		return err
 	})
 }
 
@@ -457,7 +500,7 @@ func (p *Policy) Apply(ctx context.Context, changes []Change) error {
 				}
 				continue
 			}
-			if _, err := tx.NewDelete().Model((*Rule)(nil)).Where("pattern = ?", c.Rule.Pattern).Exec(ctx); err != nil {
+			if _, err := p.drop(ctx, tx, c.Rule.Pattern); err != nil {
 				return err
 			}
 		}
@@ -532,8 +575,13 @@ func WriteRules(w io.Writer, rules []Rule) error {
 	out := csv.NewWriter(w)
 	out.Write(csvHead)
 	for _, r := range rules {
-		out.Write([]string{r.Pattern, string(r.Action), r.MustSign, r.MustExchange, r.MustInvite, r.Profile, r.Wire, r.Cavage, r.Note})
+		out.Write(r.columns())
 	}
 	out.Flush()
 	return out.Error()
+}
+
+// columns are those of csvHead.
+func (r *Rule) columns() []string {
+	return []string{r.Pattern, string(r.Action), r.MustSign, r.MustExchange, r.MustInvite, r.Profile, r.Wire, r.Note}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
 	"github.com/weft-mesh/weft/ocm/client"
@@ -304,6 +305,12 @@ func (p *Peers) DecideKey(ctx context.Context, host ocm.Host, key, state string)
 		}
 		for _, k := range named {
 			if _, err := tx.NewUpdate().Model(&k).Set("state = ?", state).WherePK().Exec(ctx); err != nil {
+				return err
+			}
+			err := audit.Note(ctx, tx, p.opt.Now(), audit.Event{
+				Action: "key.decided", Kind: "key", ID: k.Thumbprint, Name: k.KID, Target: string(host), Details: audit.Details{"from": k.State, "to": state},
+			})
+			if err != nil {
 				return err
 			}
 		}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/config"
 	"github.com/weft-mesh/weft/internal/contact"
 	"github.com/weft-mesh/weft/internal/delivery"
@@ -55,6 +56,7 @@ type Server struct {
 	Notices     *notice.Service
 	Decisions   *explain.Keeper
 	Wire        *wire.Keeper
+	Audit       *audit.Log
 
 	conf     *config.Config
 	origin   string
@@ -68,7 +70,7 @@ type Server struct {
 	api      http.Handler
 	handler  http.Handler
 
-	byAddress, byPeerAddress, byPeer, byUser, byFailure, byLook *limiter
+	byAddress, byPeerAddress, byPeer, byUser, byFailure, byLook, byRefusal *limiter
 
 	archives counted // downloads of folders under way
 
@@ -76,6 +78,9 @@ type Server struct {
 	sortedLists listings // of the own folders, as pages show them
 
 	crossOrigin http.CrossOriginProtection
+	started     time.Time
+	checked     kept
+	untrusted   atomic.Pointer[string] // an address that sends X-Forwarded-For and is not trusted
 	stopping    atomic.Bool
 }
 
@@ -93,7 +98,7 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	s := &Server{
 		Self: conf.Host(), conf: conf, origin: conf.Origin(), log: env.Log, now: env.Now,
 		verifier: httpsig.Verifier{MaxAge: conf.Federation.SignatureMaxAge, MaxAhead: conf.Federation.SignatureMaxAhead, Now: env.Now},
-		proxies:  conf.TrustedProxies,
+		proxies:  conf.TrustedProxies, started: env.Now(),
 	}
 	box, err := conf.OpenBox()
 	if err != nil {
@@ -133,6 +138,7 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	})
 	calls.HTTP, calls.Observe = s.Peers.HTTP(), s.observeCall
 	s.Wire = wire.NewKeeper(s.DB, s.now, s.log, f.WireFor)
+	s.Audit = audit.NewLog(s.DB, s.now, s.log, conf.Audit.KeepFor)
 	s.Decisions = explain.NewKeeper(s.DB, s.now, s.log, f.ExplainFor)
 	s.Outbox = delivery.New(s.DB, box, s.now, s.log, delivery.Config{
 		FirstRetry: conf.Delivery.FirstRetry, MaxRetry: conf.Delivery.MaxRetry, GiveUpAfter: conf.Delivery.GiveUpAfter,
@@ -178,6 +184,7 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	s.byUser = newLimiter(l.UserRate, l.UserBurst)
 	s.byFailure = newLimiter(1, 20)
 	s.byLook = newLimiter(1, 30)
+	s.byRefusal = newLimiter(0.1, 30)
 	s.api = s.newAPI()
 	s.handler = s.build()
 	return s, nil
@@ -189,7 +196,7 @@ func (s *Server) Close() error {
 	if s.Decisions != nil { // what the last requests left
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		errs = append(errs, s.Decisions.Run(ctx), s.Wire.Run(ctx))
+		errs = append(errs, s.Decisions.Run(ctx), s.Wire.Run(ctx), s.Audit.Run(ctx))
 	}
 	if s.Homes != nil {
 		errs = append(errs, s.Homes.Close())
@@ -219,7 +226,8 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	if err := s.Homes.Recover(ctx); err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	// What happens by itself from here on is nobody's act.
+	g, ctx := errgroup.WithContext(audit.With(ctx, audit.By{Kind: audit.System}))
 	g.Go(func() error {
 		err := error(nil)
 		if hs.TLSConfig != nil {
@@ -252,6 +260,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	g.Go(func() error { return s.Peers.Run(ctx) })
 	g.Go(func() error { return s.Decisions.Run(ctx) })
 	g.Go(func() error { return s.Wire.Run(ctx) })
+	g.Go(func() error { return s.Audit.Run(ctx) })
 	return g.Wait()
 }
 
@@ -303,7 +312,7 @@ func (s *Server) RemoveGroup(ctx context.Context, group account.Group) error {
 		if err := s.Sharing.GroupRemoved(ctx, tx, group); err != nil {
 			return err
 		}
-		return s.Accounts.RemoveGroup(ctx, tx, group.ID)
+		return s.Accounts.RemoveGroup(ctx, tx, group)
 	})
 	s.Outbox.Wake()
 	return err

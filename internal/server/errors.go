@@ -30,6 +30,12 @@ func asError(err error) *ocm.Error {
 	}
 }
 
+// Refusals of what administrators do.
+var (
+	errAdmins  = ocm.NewError(http.StatusForbidden, "ADMINS_ONLY", "Only administrators may do this.")
+	errOneself = ocm.NewError(http.StatusConflict, "ADMINISTRATOR_IS_SELF", "You cannot take away your own access. Ask another administrator.")
+)
+
 // retrySeconds is the value of Retry-After: whole seconds, rounded up.
 func retrySeconds(e *ocm.Error) string { return strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))) }
 

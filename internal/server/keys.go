@@ -13,6 +13,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
@@ -96,7 +97,10 @@ func rotateKey(ctx context.Context, db *store.DB, box *seal.Box, host ocm.Host, 
 			return err
 		}
 		_, err = tx.NewInsert().Model(&keyRow{KID: kid, Private: box.Seal(private.Seed(), "signing-key/"+kid), CreatedAt: t.UnixMilli()}).Exec(ctx)
-		return err
+		if err != nil {
+			return err
+		}
+		return audit.Note(ctx, tx, t, audit.Event{Action: "signing-key.made", Kind: "signing-key", ID: kid})
 	})
 	return kid, err
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/config"
 	"github.com/weft-mesh/weft/internal/mail"
 	"github.com/weft-mesh/weft/internal/weftest"
@@ -28,7 +29,7 @@ func mailing(t *testing.T, choice string) (*weftest.PostOffice, *weftest.Person)
 		c.Mail.Host, c.Mail.Port, c.Mail.TLS, c.Mail.From = "127.0.0.1", o.Port, mail.Plain, "Weft <weft@here.example>"
 		c.Mail.DailyAt = "07:00"
 	}).Person("alice")
-	if err := p.Server.Accounts.SetEmail(t.Context(), p.User.ID, "alice@post.example"); err != nil {
+	if _, err := p.Server.Accounts.Update(t.Context(), p.User.ID, account.Change{Email: new("alice@post.example")}); err != nil {
 		t.Fatal(err)
 	}
 	p.API("PATCH", "/me", map[string]any{"mail": choice}, nil)
@@ -228,7 +229,7 @@ func TestNoEMailWithoutAnAddressOrAServer(t *testing.T) {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
 	for _, address := range []string{"x", "a@b\r\nBcc: c@d.example", "A <a@b.example>", "a@b.example,c@d.example"} {
-		if err := alice.Server.Accounts.SetEmail(t.Context(), bob.User.ID, address); err == nil {
+		if _, err := alice.Server.Accounts.Update(t.Context(), bob.User.ID, account.Change{Email: new(address)}); err == nil {
 			t.Errorf("%q was taken for an address", address)
 		}
 	}

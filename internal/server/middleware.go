@@ -21,6 +21,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/explain"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
@@ -41,6 +42,18 @@ type request struct {
 	trace    *explain.Trace
 	message  bool // from a peer: how it was decided is kept in any case
 	wire     *capture
+}
+
+// ActsAs tells, for the audit, who acts with the request.
+func (q *request) ActsAs() audit.By {
+	by := audit.By{Kind: audit.Visitor, Origin: q.from, Request: q.id}
+	switch {
+	case q.user != nil:
+		by.Kind, by.ID, by.Name = audit.User, q.user.ID, q.user.Name
+	case q.peer != "":
+		by.Kind, by.Name = audit.Peer, string(q.peer)
+	}
+	return by
 }
 
 type requestKey struct{}
@@ -68,6 +81,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		rec := &recorder{ResponseWriter: w}
 		ctx := context.WithValue(r.Context(), requestKey{}, q)
 		ctx, q.trace = explain.With(ctx, q.id)
+		ctx = audit.With(ctx, q)
 		r = r.WithContext(ctx)
 		defer func() {
 			if p := recover(); p != nil {
@@ -84,6 +98,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 			s.logRequest(r, q, rec, time.Since(start))
 			s.keepDecision(r, q, rec)
 			s.keepExchange(r, q, rec, start)
+			s.auditRefusal(r, q)
 		}()
 		next.ServeHTTP(rec, r)
 	})
@@ -131,6 +146,29 @@ func (s *Server) keepDecision(r *http.Request, q *request, rec *recorder) {
 		d.Code, d.Reason = string(q.refusal.Code), q.refusal.Error()
 	}
 	s.Decisions.Put(d)
+}
+
+// auditRefusal records refused sign-ins and refused acts of administration. Who
+// makes many of them is recorded now and then: the log has them all.
+func (s *Server) auditRefusal(r *http.Request, q *request) {
+	if q.refusal == nil {
+		return
+	}
+	var e audit.Event
+	switch q.refusal.Code {
+	case account.ErrCredentials.Code, account.ErrAttempts.Code, account.ErrDisabled.Code:
+		e = audit.Event{Action: "session.failed", Kind: "user"}
+		if as, ok := errors.AsType[*account.Attempt](q.refusal); ok {
+			e.ID, e.Name = as.UserID, as.Name
+		}
+	case errAdmins.Code, account.ErrLastAdmin.Code, errOneself.Code:
+		e = audit.Event{Action: "admin.refused", Kind: "call", Name: r.Method + " " + r.URL.Path}
+	default:
+		return
+	}
+	if s.byRefusal.take(q.net) == 0 {
+		s.Audit.Refused(r.Context(), e, q.refusal)
+	}
 }
 
 // recorder remembers what was answered. Unwrap keeps deadlines, and ReadFrom
@@ -319,6 +357,10 @@ func bearerToken(authorization string) (ocm.Secret, bool) {
 func (s *Server) clientIP(r *http.Request) netip.Addr {
 	addr := parseIP(r.RemoteAddr)
 	if !s.trusted(addr) {
+		if (addr.IsLoopback() || addr.IsPrivate()) && r.Header.Get("X-Forwarded-For") != "" && s.untrusted.Load() == nil {
+			name := addr.String()
+			s.untrusted.Store(&name) // for the checks: it may be a proxy
+		}
 		return addr
 	}
 	chain := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")

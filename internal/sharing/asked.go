@@ -11,6 +11,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/explain"
 	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
@@ -241,6 +242,9 @@ func (s *Service) ask(ctx context.Context, q *ReceivedRequest, also inTx) error 
 		if _, err := tx.NewInsert().Model(q).Exec(ctx); err != nil {
 			return err
 		}
+		if err := s.noteRequest(ctx, tx, "request.received", q.ID, q.ShareID, q.Asker, audit.Details{"owner": q.OwnerID, "with": q.ShareWith}); err != nil {
+			return err
+		}
 		return s.tellAsked(ctx, tx, q)
 	})
 }
@@ -459,7 +463,7 @@ func (s *Service) Grant(ctx context.Context, owner account.User, id string, n Ne
 			return nil, err
 		}
 	}
-	return o, s.close(ctx, s.DB.Write, q, QuestionGranted)
+	return o, s.close(ctx, q, QuestionGranted)
 }
 
 // widen gives the asker what a share that is there lacks of the one that was asked
@@ -488,14 +492,14 @@ func (s *Service) Refuse(ctx context.Context, ownerID, id, message string, silen
 		return err
 	}
 	if silently {
-		return s.close(ctx, s.DB.Write, q, QuestionIgnored)
+		return s.close(ctx, q, QuestionIgnored)
 	}
 	n := ocm.Notification{Type: ocm.ShareDeclined, ResourceType: q.ResourceType, ProviderID: q.ShareID, Message: message}
 	if err := q.name(&n); err != nil {
 		return err
 	}
 	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := s.close(ctx, tx, q, QuestionRefused); err != nil {
+		if err := s.answered(ctx, tx, q, QuestionRefused); err != nil {
 			return err
 		}
 		// What they call it is not to hold back, nor be held back by, a share of that name.
@@ -529,12 +533,21 @@ func (s *Service) question(ctx context.Context, ownerID, id string) (*ReceivedRe
 	return q, err
 }
 
-func (s *Service) close(ctx context.Context, db bun.IDB, q *ReceivedRequest, state string) error {
-	_, err := db.NewUpdate().Model((*ReceivedRequest)(nil)).Where("id = ?", q.ID).Set("state = ?", state).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
+// close records an owner's answer that nobody needs to be told of.
+func (s *Service) close(ctx context.Context, q *ReceivedRequest, state string) error {
+	return s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error { return s.answered(ctx, tx, q, state) })
+}
+
+// answered records an owner's answer, in tx.
+func (s *Service) answered(ctx context.Context, tx bun.Tx, q *ReceivedRequest, state string) error {
+	_, err := tx.NewUpdate().Model((*ReceivedRequest)(nil)).Where("id = ?", q.ID).Set("state = ?", state).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
 	if err != nil {
 		return err
 	}
-	return s.Notices.Settled(ctx, db, q.OwnerID, q.ID)
+	if err := s.Notices.Settled(ctx, tx, q.OwnerID, q.ID); err != nil {
+		return err
+	}
+	return s.noteRequest(ctx, tx, "request."+state, q.ID, q.ShareID, q.Asker, audit.Details{"with": q.ShareWith, "share": q.NewID})
 }
 
 // sweepRequests gives up questions that nobody answers, and forgets old ones.

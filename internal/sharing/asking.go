@@ -14,6 +14,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/peer"
@@ -201,6 +202,9 @@ func (s *Service) send(ctx context.Context, r *SentRequest, n ocm.Notification) 
 		if _, err := tx.NewInsert().Model(r).Exec(ctx); err != nil {
 			return err
 		}
+		if err := s.noteRequest(ctx, tx, "request.sent", r.ID, r.ShareID, r.Owner, audit.Details{"with": r.ShareWith}); err != nil {
+			return err
+		}
 		if err := store.Bump(ctx, tx, askingName); err != nil || host == s.Self {
 			return err
 		}
@@ -292,6 +296,9 @@ func (s *Service) Withdraw(ctx context.Context, userID, id string) error {
 			return err
 		}
 		if err := s.turnRequest(ctx, tx, r.ID, r.State, RequestWithdrawn, ""); err != nil {
+			return err
+		}
+		if err := s.noteRequest(ctx, tx, "request.withdrawn", r.ID, r.ShareID, r.Owner, nil); err != nil {
 			return err
 		}
 		if r.Kind != AskReshare || r.State == RequestPending && !attempted {

@@ -15,6 +15,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/explain"
 	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/seal"
@@ -137,6 +138,13 @@ func (s *Service) Receive(ctx context.Context, from Origin, n *ocm.NewShare) (*o
 			if err := s.turnRequest(ctx, tx, request.ID, request.State, RequestGranted, ""); err != nil {
 				return err
 			}
+		}
+		details := audit.Details{"permissions": in.Permissions, "signed": from.Signed}
+		if in.Quarantine != "" {
+			details["quarantine"] = in.Quarantine
+		}
+		if err := s.noteReceived(ctx, tx, "share.received", in, details); err != nil {
+			return err
 		}
 		if err := s.tellArrived(ctx, tx, in, members, trusted, request, id); err != nil || !trusted {
 			return err
@@ -563,7 +571,14 @@ func (s *Service) accept(ctx context.Context, tx bun.Tx, userID string, in *Inco
 	if err != nil {
 		return err
 	}
-	if err := s.setMember(ctx, tx, in.ID, userID, MemberAccepted, name); err != nil || first {
+	if err := s.setMember(ctx, tx, in.ID, userID, MemberAccepted, name); err != nil {
+		return err
+	}
+	details := audit.Details{"by": userID, "as": name}
+	if audit.Acting(ctx).ID != userID { // their address book says so
+		details["unasked"] = true
+	}
+	if err := s.noteReceived(ctx, tx, "share.accepted", in, details); err != nil || first {
 		return err // the sender has been told by the first of the group
 	}
 	return s.answer(ctx, tx, in, ocm.ShareAccepted)
@@ -602,6 +617,9 @@ func (s *Service) giveBack(ctx context.Context, tx bun.Tx, userID string, r *Rec
 		return err
 	}
 	if err := s.Notices.Settled(ctx, tx, userID, r.ID); err != nil {
+		return err
+	}
+	if err := s.noteReceived(ctx, tx, "share."+state, &r.Incoming, audit.Details{"by": userID}); err != nil {
 		return err
 	}
 	others, err := tx.NewSelect().Model((*Member)(nil)).
@@ -661,10 +679,16 @@ func (s *Service) Report(ctx context.Context, userID, id, message string) error 
 	if err != nil {
 		return err
 	}
-	_, err = s.DB.Write.NewInsert().Model(&Report{
-		ID: store.NewID(), UserID: userID, ShareID: id, PeerHost: r.PeerHost, Sender: r.Sender, ShareName: r.Name,
-		Message: ocm.DisplayName(message), CreatedAt: s.Now().UnixMilli(),
-	}).On("CONFLICT (user_id, share_id) DO UPDATE").Set("message = EXCLUDED.message").Exec(ctx)
+	err = s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		_, err := tx.NewInsert().Model(&Report{
+			ID: store.NewID(), UserID: userID, ShareID: id, PeerHost: r.PeerHost, Sender: r.Sender, ShareName: r.Name,
+			Message: ocm.DisplayName(message), CreatedAt: s.Now().UnixMilli(),
+		}).On("CONFLICT (user_id, share_id) DO UPDATE").Set("message = EXCLUDED.message").Exec(ctx)
+		if err != nil {
+			return err
+		}
+		return s.noteReceived(ctx, tx, "share.reported", &r.Incoming, nil)
+	})
 	if err == nil {
 		s.Log.Warn("a share was reported", "peer", r.PeerHost, "sender", r.Sender, "share", id)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/store"
@@ -218,6 +219,9 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 		if err != nil || !o.Live(s.Now()) || o.State == StateAccepted {
 			return err
 		}
+		if err := s.noteAnswer(ctx, tx, peer, "share.accepted", o); err != nil {
+			return err
+		}
 		if err := s.setState(ctx, tx, o, StateAccepted, ""); err != nil {
 			return err
 		}
@@ -234,6 +238,9 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 		reason, kind := "declined by the recipient", notice.Declined
 		if o.State == StateAccepted {
 			reason, kind = "given back by the recipient", notice.GivenBack
+		}
+		if err := s.noteAnswer(ctx, tx, peer, "share.declined", o); err != nil {
+			return err
 		}
 		if err := s.setState(ctx, tx, o, StateDeclined, reason); err != nil {
 			return err
@@ -256,9 +263,12 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 		if err != nil || in.EndedAt != 0 {
 			return err
 		}
-		same := sameRights(splitPerms(in.Permissions), n.Permissions)
+		was, same := in.Permissions, sameRights(splitPerms(in.Permissions), n.Permissions)
 		in.Permissions = joinPerms(n.Permissions)
 		if _, err = tx.NewUpdate().Model(in).Column("permissions").WherePK().Exec(ctx); err != nil {
+			return err
+		}
+		if err := s.noteReceived(ctx, tx, "share.changed", in, audit.Details{"from": was, "to": in.Permissions}); err != nil {
 			return err
 		}
 		if n.ShareID != "" { // they are the answer to a request
@@ -279,10 +289,17 @@ func (s *Service) apply(ctx context.Context, tx bun.Tx, peer ocm.Host, n *ocm.No
 		if err := s.recipientGone(ctx, tx, ocm.ShareTypeUser, who, "the recipient is no longer there"); err != nil {
 			return err
 		}
-		return s.Contacts.Gone(ctx, tx, who)
+		if err := s.Contacts.Gone(ctx, tx, who); err != nil || peer == s.Self {
+			return err
+		}
+		return audit.Note(ctx, tx, s.Now(), audit.Event{Action: "person.gone", Kind: "person", Target: who.String()})
 
 	case ocm.GroupRemoved:
-		return s.recipientGone(ctx, tx, ocm.ShareTypeGroup, ocm.Address{Identifier: n.GroupID, Host: peer}, "the group is no longer there")
+		who := ocm.Address{Identifier: n.GroupID, Host: peer}
+		if err := s.recipientGone(ctx, tx, ocm.ShareTypeGroup, who, "the group is no longer there"); err != nil || peer == s.Self {
+			return err
+		}
+		return audit.Note(ctx, tx, s.Now(), audit.Event{Action: "group.gone", Kind: "group", Target: who.String()})
 	}
 	return ocm.NewError(http.StatusNotImplemented, ocm.CodeNotificationUnknown, "this server does not handle "+n.Type)
 }
@@ -315,11 +332,22 @@ func (s *Service) recipientGone(ctx context.Context, tx bun.Tx, shareType string
 	return err
 }
 
+// noteAnswer records what a recipient on another server made of a share of ours;
+// of one on this server it is recorded on their side.
+func (s *Service) noteAnswer(ctx context.Context, tx bun.Tx, peer ocm.Host, action string, o *Outgoing) error {
+	if peer == s.Self {
+		return nil
+	}
+	return s.noteSent(ctx, tx, action, o, nil)
+}
+
 func (s *Service) endIncoming(ctx context.Context, tx bun.Tx, in *Incoming, reason string) error {
 	in.EndedAt, in.EndedReason = s.Now().UnixMilli(), reason
-	_, err := tx.NewUpdate().Model(in).Column("ended_at", "ended_reason").WherePK().Exec(ctx)
+	if _, err := tx.NewUpdate().Model(in).Column("ended_at", "ended_reason").WherePK().Exec(ctx); err != nil {
+		return err
+	}
 	s.forget(in.ID)
-	if err != nil {
+	if err := s.noteReceived(ctx, tx, "share.ended", in, audit.Details{"reason": reason}); err != nil {
 		return err
 	}
 	return s.tellEnded(ctx, tx, in, reason)

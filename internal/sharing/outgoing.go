@@ -14,6 +14,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/seal"
@@ -130,6 +131,16 @@ func (s *Service) launch(ctx context.Context, owner account.User, o *Outgoing, a
 			return err
 		}
 		if _, err := tx.NewInsert().Model(o).Exec(ctx); err != nil {
+			return err
+		}
+		details := audit.Details{"permissions": o.Permissions, "shareType": o.ShareType}
+		if o.ExpiresAt != 0 {
+			details["expiresAt"] = store.Time(o.ExpiresAt).UTC()
+		}
+		if o.Parent != "" {
+			details["parent"] = o.Parent
+		}
+		if err := s.noteSent(ctx, tx, "share.created", o, details); err != nil {
 			return err
 		}
 		if o.Parent != "" && !o.Granted { // a recipient had it made
@@ -355,6 +366,9 @@ func (s *Service) end(ctx context.Context, tx bun.Tx, o *Outgoing, reason string
 	if o.State == StateEnded { // with the one it was made in the right of
 		return nil
 	}
+	if err := s.noteSent(ctx, tx, "share.ended", o, audit.Details{"reason": reason, "was": o.State}); err != nil {
+		return err
+	}
 	if err := s.endReshares(ctx, tx, o); err != nil {
 		return err
 	}
@@ -449,8 +463,12 @@ func (s *Service) ChangePermissions(ctx context.Context, ownerID, id string, per
 // setRights gives a share other rights, in tx, and tells the peer; of a request that
 // it is the yes to that. The shares made in its right keep within them.
 func (s *Service) setRights(ctx context.Context, tx bun.Tx, o *Outgoing, permissions []string, asked *ReceivedRequest) error {
+	was := o.Permissions
 	o.Permissions, o.UpdatedAt = joinPerms(permissions), s.Now().UnixMilli()
 	if _, err := tx.NewUpdate().Model(o).Column("permissions", "updated_at").WherePK().Exec(ctx); err != nil {
+		return err
+	}
+	if err := s.noteSent(ctx, tx, "share.changed", o, audit.Details{"from": was, "to": o.Permissions}); err != nil {
 		return err
 	}
 	if err := s.limitReshares(ctx, tx, o); err != nil {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/seal"
 	"github.com/weft-mesh/weft/internal/store"
@@ -423,7 +424,13 @@ func (s *Service) Repair(ctx context.Context, host ocm.Host, findings []Finding)
 				case Quarantine, Restore:
 					f.Done, err = s.setApart(ctx, tx, host, f.Share, f.Proposal == Quarantine)
 				}
-				return err
+				if err != nil || !f.Done {
+					return err
+				}
+				return audit.Note(ctx, tx, s.Now(), audit.Event{
+					Action: "share.repaired", Kind: map[string]string{Sent: "share", Got: "received"}[f.Direction], ID: f.Share, Name: f.Name, Target: f.Person,
+					Details: audit.Details{"did": f.Proposal, "because": f.Answer},
+				})
 			})
 		}
 		if err != nil {

@@ -70,7 +70,9 @@ func (db *DB) runBatch(group []batched) {
 				return err
 			}
 			if results[i] = b.ctx.Err(); results[i] == nil {
-				results[i] = guarded(ctx, tx, b.fn)
+				// fn finds in its context what its caller put there; the group's
+				// transaction does not end with one of its callers.
+				results[i] = guarded(context.WithoutCancel(b.ctx), tx, b.fn)
 			}
 			if results[i] != nil {
 				if _, err := tx.ExecContext(ctx, "ROLLBACK TO one"); err != nil {

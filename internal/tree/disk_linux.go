@@ -31,6 +31,16 @@ func freeBytes(root *os.Root) int64 {
 	return int64(st.Bavail) * st.Bsize
 }
 
+// Space is the room that is left on the disk that holds dir, and all of it; -1
+// when it cannot be told.
+func Space(dir string) (free, total int64) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return -1, -1
+	}
+	return int64(st.Bavail) * st.Bsize, int64(st.Blocks) * st.Bsize
+}
+
 // flushAll makes all that was written below root durable: for many files far
 // quicker than one by one.
 func flushAll(root *os.Root) error {

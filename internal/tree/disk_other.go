@@ -13,5 +13,8 @@ func inodeOf(fs.FileInfo) (uint64, bool) { return 0, false }
 // freeBytes is not known here.
 func freeBytes(*os.Root) int64 { return -1 }
 
+// Space is not known here.
+func Space(string) (free, total int64) { return -1, -1 }
+
 // flushAll leaves it to the system when the copy of a folder reaches the disk.
 func flushAll(*os.Root) error { return nil }

@@ -26,6 +26,13 @@ func (c *Counter) Used() int64 {
 	return c.used
 }
 
+// Known is Used, and whether the tree has been walked.
+func (c *Counter) Known() (used int64, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.used, c.known
+}
+
 // ready makes sure that the tree has been counted.
 func (c *Counter) ready(ctx context.Context, t Tree) error {
 	c.fill.Lock()

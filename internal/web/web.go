@@ -42,6 +42,11 @@ type View struct {
 	Data    any
 }
 
+// In reports whether the page is in a section, or below it.
+func (v View) In(section string) bool {
+	return v.Section == section || strings.HasPrefix(v.Section, section+"/")
+}
+
 // User is who is signed in.
 type User struct {
 	Name, DisplayName, Address string
@@ -158,11 +163,15 @@ func (l *Locale) SaidText(s *Said) string {
 	return l.T(s.Key, args...)
 }
 
-// timeElement is a <time>; at is a time.Time or Unix milliseconds.
+// timeElement is a <time>; at is a time.Time, Unix milliseconds, or RFC 3339.
 func timeElement(at any, write func(time.Time) string) template.HTML {
 	t, ok := at.(time.Time)
-	if millis, is := at.(int64); is {
-		t, ok = store.Time(millis), millis != 0
+	switch v := at.(type) {
+	case int64:
+		t, ok = store.Time(v), v != 0
+	case string: // as in the API
+		parsed, err := time.Parse(time.RFC3339, v)
+		t, ok = parsed, err == nil
 	}
 	if !ok || t.IsZero() {
 		return ""

@@ -176,6 +176,15 @@ func (k *Keeper) List(ctx context.Context, f Filter) ([]Entry, error) {
 	return out, q.Scan(ctx)
 }
 
+// Answers gives the latest answers of other servers: when they came, and their
+// header fields.
+func (k *Keeper) Answers(ctx context.Context, limit int64) ([]Entry, error) {
+	out := []Entry{}
+	err := k.db.Read.NewSelect().Model(&out).Column("at", "peer", "answer_header").Where("direction = ? AND status > 0", Out).
+		Order("at DESC", "id DESC").Limit(limit).Scan(ctx)
+	return out, err
+}
+
 // ErrNoExchange says that nothing is kept under an id.
 var ErrNoExchange = ocm.NewError(http.StatusNotFound, "EXCHANGE_NOT_FOUND",
 	"Nothing is kept under that id: it is too old, the wire is not kept for that server, or the id is mistyped.")

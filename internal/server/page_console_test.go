@@ -1,0 +1,323 @@
+package server_test
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/audit"
+	"github.com/weft-mesh/weft/internal/server"
+	"github.com/weft-mesh/weft/internal/weftest"
+)
+
+// console is a site with something on every page of the console, and its
+// administrator's browser.
+func console(t *testing.T) (alice, bob, olga *weftest.Person, b *weftest.Browser) {
+	t.Helper()
+	alice, bob = two(t)
+	olga = operator(t, alice.Site)
+	alice.Put("<b>Reef & co.txt", "a")
+	alice.Share("<b>Reef & co.txt", bob.Address)
+	bob.Accept("<b>Reef & co.txt")
+	ln := weftest.Listen(t)
+	nowhere := strings.Replace(ln.Addr().String(), "127.0.0.1", "localhost", 1)
+	ln.Close()
+	alice.Share("<b>Reef & co.txt", "x@"+nowhere)
+	return alice, bob, olga, olga.Browser()
+}
+
+func TestEveryPageOfTheConsoleIsShownInEveryLanguage(t *testing.T) {
+	alice, bob, olga, b := console(t)
+	olga.API("POST", "/groups", map[string]any{"name": "staff"}, nil)
+	olga.API("PUT", "/groups/staff/members/alice", nil, nil)
+	olga.API("PUT", "/policy/rules", map[string]any{"host": "*.spam.example", "action": "deny", "mustSign": "yes", "note": `<script>alert("1")</script>`}, nil)
+	host := string(bob.Host)
+	exchange := onWire(t, alice.Site, func(x server.ExchangeView) bool { return x.Operation == "share" && x.Status == 201 })
+	unknown := regexp.MustCompile(`>\s*(?:admin|said|frame|nav|error)\.[a-z.]+\s*<|%!|&lt;no value|ZgotmplZ`)
+	for _, lang := range []string{"en", "de", "fr", "es"} {
+		if err := alice.Server.Accounts.SetLanguage(t.Context(), olga.User.ID, lang); err != nil {
+			t.Fatal(err)
+		}
+		for path, needs := range map[string][]string{
+			"/admin": {host, "share.created"}, "/admin/users": {"alice@", "olga@"}, "/admin/new-user": {`name="password"`}, "/admin/users/alice": {"staff", "alice@", "/signin"},
+			"/admin/users/olga": {"disabled>"}, "/admin/groups": {"staff"}, "/admin/groups/staff": {"/admin/users/alice"}, "/admin/peers": {host},
+			"/admin/peers/" + url.PathEscape(host): {host, "http-sig", `name="mustSign"`}, "/admin/peers/nowhere.example": {`name="mustSign"`},
+			"/admin/policy": {"*.spam.example", "&lt;script&gt;"}, "/admin/policy?host=*.spam.example": {`value="deny" selected`},
+			"/admin/shares": {"&lt;b&gt;Reef &amp; co.txt", host, `name="id"`}, "/admin/shares?direction=received": {`name="direction"`},
+			"/admin/deliveries": {"localhost:", "/resend"}, "/admin/wire": {"/ocm/notifications"}, "/admin/wire/" + exchange.ID: {"masked, ", "@signature-params"},
+			"/admin/audit": {"user.added", "group.joined"}, "/admin/config": {"federation.mode"}, "/admin/shares?user=nobody": {`role="alert"`},
+		} {
+			page := b.Get(path)
+			if page.Status != http.StatusOK && path != "/admin/shares?user=nobody" {
+				t.Fatalf("%s: %d %s", path, page.Status, page.Text())
+			}
+			for _, need := range needs {
+				if !strings.Contains(page.Body, need) {
+					t.Errorf("%s in %s does not hold %q", path, lang, need)
+				}
+			}
+			if m := unknown.FindString(strings.ReplaceAll(page.Body, "<option>admin.refused</option>", "")); m != "" {
+				t.Errorf("%s in %s holds %q", path, lang, m)
+			}
+			if strings.Contains(page.Body, "<script>alert") || strings.Contains(page.Body, "<b>Reef") || strings.Contains(page.Body, " style=") || strings.Contains(page.Body, " onclick=") {
+				t.Errorf("%s in %s holds markup that is not ours", path, lang)
+			}
+		}
+	}
+}
+
+// consolePaths are all routes of the console.
+var consolePaths = map[string][]string{
+	"GET": {
+		"/admin", "/admin/users", "/admin/new-user", "/admin/users/alice", "/admin/groups", "/admin/groups/x", "/admin/peers", "/admin/peers/x.example", "/admin/policy",
+		"/admin/policy.csv", "/admin/shares", "/admin/deliveries", "/admin/wire", "/admin/wire/x", "/admin/audit", "/admin/audit.jsonl", "/admin/config", "/admin/elsewhere",
+	},
+	"POST": {
+		"/admin/new-user", "/admin/users/alice", "/admin/users/alice/password", "/admin/users/alice/signin", "/admin/users/alice/remove", "/admin/groups", "/admin/groups/x",
+		"/admin/groups/x/members", "/admin/groups/x/remove", "/admin/peers", "/admin/peers/x.example/refresh", "/admin/peers/x.example/key", "/admin/policy", "/admin/policy/remove",
+		"/admin/policy/import", "/admin/directories", "/admin/directories/act", "/admin/shares/end", "/admin/deliveries/resend", "/admin/config/check",
+	},
+}
+
+func TestTheConsoleIsForAdministratorsAndItsOwnPagesAlone(t *testing.T) {
+	alice := weftest.Start(t).Person("alice")
+	olga := operator(t, alice.Site)
+	of := map[string]*weftest.Browser{"visitor": weftest.NewBrowser(t, alice.Origin), "alice": alice.Browser(), "olga": olga.Browser()}
+	before := len(records(t, alice.Site, audit.Filter{Outcome: audit.Done}))
+	named := map[string]bool{}
+	for method, paths := range consolePaths {
+		for _, path := range paths {
+			named[method+" "+path] = true
+			send := func(who string) weftest.Page {
+				if method == "GET" {
+					return of[who].Get(path)
+				}
+				return of[who].Post(path, "name", "mallory", "password", "a long password", "host", "x.example", "action", "deny", "id", "x")
+			}
+			if p := send("visitor"); !strings.HasPrefix(p.Path, "/login") {
+				t.Errorf("%s %s by a visitor leads to %s: %d", method, path, p.Path, p.Status)
+			}
+			if p := send("alice"); p.Status != http.StatusForbidden || !strings.Contains(p.Text(), "Only administrators") {
+				t.Errorf("%s %s by someone else: %d %s", method, path, p.Status, p.Text())
+			}
+			if method == "POST" {
+				if p := of["olga"].PostFrom("https://evil.example", path, "name", "mallory", "password", "a long password", "host", "x.example", "action", "deny"); p.Status != http.StatusForbidden {
+					t.Errorf("%s from another site: %d %s", path, p.Status, p.Text())
+				}
+			}
+		}
+	}
+	if rows := records(t, alice.Site, audit.Filter{Outcome: audit.Done}); len(rows) != before {
+		t.Errorf("something was done: %+v", rows[:len(rows)-before])
+	}
+	for _, rt := range server.ConsoleRoutes() {
+		method, path, _ := strings.Cut(rt, " ")
+		path = strings.NewReplacer("{name}", "alice", "{host}", "x.example", "{id}", "x").Replace(path)
+		if !named[method+" "+path] && !named[method+" "+strings.Replace(path, "/groups/alice", "/groups/x", 1)] && method != "" {
+			t.Errorf("%s is not tried", rt)
+		}
+	}
+}
+
+func TestTheConsoleManagesUsersAndGroups(t *testing.T) {
+	alice := weftest.Start(t).Person("alice")
+	olga := operator(t, alice.Site)
+	b := olga.Browser()
+	bad := b.Post("/admin/new-user", "name", "dora!", "password", "a long password", "displayName", "Dora <D>")
+	if bad.Status != http.StatusBadRequest || !strings.Contains(bad.Body, `role="alert"`) || !strings.Contains(bad.Body, `value="Dora &lt;D&gt;"`) || strings.Contains(bad.Body, "a long password") {
+		t.Errorf("%d %s", bad.Status, bad.Body)
+	}
+	p := b.Post("/admin/new-user", "name", "dora", "password", "a long password", "displayName", "Dora", "quota", "1.5")
+	if p.Path != "/admin/users/dora" || !strings.Contains(p.Text(), "dora was added") || !strings.Contains(p.Body, `value="1.5"`) {
+		t.Errorf("%s: %s", p.Path, p.Text())
+	}
+	p = b.Post("/admin/users/dora", "displayName", "Dora D", "email", "dora@example.org", "quota", "lots")
+	if p.Status != http.StatusBadRequest || !strings.Contains(p.Body, `value="lots"`) {
+		t.Errorf("%d %s", p.Status, p.Text())
+	}
+	p = b.Post("/admin/users/dora", "displayName", "Dora D", "email", "dora@example.org", "quota", "", "admin", "1")
+	if !strings.Contains(p.Text(), "Saved.") || !strings.Contains(p.Body, `name="admin" value="1" checked`) {
+		t.Errorf("%s", p.Text())
+	}
+	// Oneself keeps the role, whatever the form says, and cannot go.
+	b.Post("/admin/users/olga", "displayName", "Olga")
+	for _, path := range []string{"/admin/users/olga/remove", "/admin/users/olga/signin"} {
+		if p := b.Post(path, "disabled", "1"); !strings.Contains(p.Text(), "your own access") {
+			t.Errorf("%s: %s", path, p.Text())
+		}
+	}
+	p = b.Post("/admin/users/alice/signin", "disabled", "1")
+	if !strings.Contains(p.Text(), "alice cannot sign in any more.") || !strings.Contains(p.Body, `action="/admin/users/alice/signin"`) || !strings.Contains(p.Text(), "Undo") {
+		t.Errorf("%s", p.Text())
+	}
+	if a := alice.TryAPI("GET", "/me", nil); a.Code() != "SIGN_IN_DISABLED" {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	b.Post("/admin/users/alice/signin") // as Undo sends it
+	alice.API("GET", "/me", nil, nil)
+	if p := b.Post("/admin/users/alice/password", "password", "short"); !strings.Contains(p.Text(), "at least 10") {
+		t.Errorf("%s", p.Text())
+	}
+	if p := b.Post("/admin/users/alice/password", "password", "quite another one"); !strings.Contains(p.Text(), "is set") {
+		t.Errorf("%s", p.Text())
+	}
+	if p := b.Post("/admin/groups", "name", "staff", "displayName", "The staff"); p.Path != "/admin/groups/staff" {
+		t.Errorf("%s: %s", p.Path, p.Text())
+	}
+	if p := b.Post("/admin/groups/staff/members", "user", "nobody"); !strings.Contains(p.Text(), "no user of that name") {
+		t.Errorf("%s", p.Text())
+	}
+	if p := b.Post("/admin/groups/staff/members", "user", "dora"); !strings.Contains(p.Text(), "dora is in the group.") {
+		t.Errorf("%s", p.Text())
+	}
+	b.Post("/admin/groups/staff", "displayName", "Staff")
+	if p := b.Post("/admin/groups/staff/members", "user", "dora", "out", "1"); !strings.Contains(p.Text(), "Nobody is in this group") || !strings.Contains(p.Text(), "Undo") {
+		t.Errorf("%s", p.Text())
+	}
+	if p := b.Post("/admin/groups/staff/remove"); p.Path != "/admin/groups" || !strings.Contains(p.Text(), "The group staff was removed.") {
+		t.Errorf("%s: %s", p.Path, p.Text())
+	}
+	if p := b.Post("/admin/users/dora/remove"); p.Path != "/admin/users" || !strings.Contains(p.Text(), "dora was removed.") {
+		t.Errorf("%s: %s", p.Path, p.Text())
+	}
+	for _, action := range []string{"user.added", "user.changed", "password.changed", "group.added", "group.joined", "group.left", "group.changed", "group.removed", "user.removed"} {
+		rows := records(t, alice.Site, audit.Filter{Action: action, Actor: "olga"})
+		if len(rows) == 0 || rows[0].Origin != "127.0.0.1" {
+			t.Errorf("%s is not recorded", action)
+		}
+	}
+}
+
+func TestTheConsoleDecidesAboutServers(t *testing.T) {
+	alice, bob, _, b := console(t)
+	host := string(bob.Host)
+	at := "/admin/peers/" + url.PathEscape(host)
+	if p := b.Post("/admin/peers", "host", "not a host"); p.Status != http.StatusBadRequest || !strings.Contains(p.Body, `value="not a host"`) {
+		t.Errorf("%d %s", p.Status, p.Text())
+	}
+	if p := b.Post("/admin/peers", "host", host); p.Path != at {
+		t.Errorf("leads to %s: %s", p.Path, p.Text())
+	}
+	if p := b.Post(at + "/refresh"); !strings.Contains(p.Text(), "Looked at anew") {
+		t.Errorf("%s", p.Text())
+	}
+	thumbprint := regexp.MustCompile(`name="key" value="([^"]+)"`).FindStringSubmatch(b.Get(at).Body)
+	if thumbprint == nil {
+		t.Fatal("no key is shown")
+	}
+	if p := b.Post(at+"/key", "key", thumbprint[1], "state", "rejected"); !strings.Contains(p.Text(), "The key is rejected.") || !strings.Contains(p.Text(), "Undo") {
+		t.Errorf("%s", p.Text())
+	}
+	b.Post(at+"/key", "key", thumbprint[1], "state", "trusted")
+	if p := b.Post("/admin/policy", "host", host, "action", "deny", "note", "enough", "back", at); p.Path != at || !strings.Contains(p.Text(), "is in force") || !strings.Contains(p.Text(), "enough") {
+		t.Errorf("%s: %s", p.Path, p.Text())
+	}
+	if p := b.Post("/admin/policy", "host", host, "action", "limit", "back", "https://evil.example/"); p.Path != "/admin/policy" || !strings.Contains(p.Body, `name="action" value="deny"`) {
+		t.Errorf("%s: the undo does not hold what was: %s", p.Path, p.Body)
+	}
+	if p := b.Post("/admin/policy", "host", "a b", "action", "deny"); p.Status != http.StatusBadRequest || !strings.Contains(p.Body, `value="a b"`) {
+		t.Errorf("%d %s", p.Status, p.Text())
+	}
+	csv := "host,action\nspam.example,deny\n"
+	if p := b.Post("/admin/policy/import", "csv", csv, "replace", "1"); p.Status != 200 || !strings.Contains(p.Text(), "Make 2 changes") {
+		t.Errorf("%d %s", p.Status, p.Text())
+	}
+	if rules, err := alice.Server.Policy.Rules(t.Context()); err != nil || len(rules) != 1 {
+		t.Errorf("the preview changed something: %+v %v", rules, err)
+	}
+	if p := b.Post("/admin/policy/import", "csv", csv, "replace", "1", "apply", "1"); !strings.Contains(p.Text(), "2 changes were made.") {
+		t.Errorf("%s", p.Text())
+	}
+	if p := b.Post("/admin/policy/import", "csv", "nonsense"); p.Status != http.StatusBadRequest || !strings.Contains(p.Body, "nonsense") {
+		t.Errorf("%d %s", p.Status, p.Text())
+	}
+	if p := b.Get("/admin/policy.csv"); !strings.HasPrefix(p.Body, "host,action") || !strings.Contains(p.Body, "spam.example,deny") || !strings.Contains(p.Header.Get("Content-Disposition"), "attachment") {
+		t.Errorf("%v %s", p.Header, p.Body)
+	}
+	if p := b.Post("/admin/policy/remove", "host", "spam.example"); !strings.Contains(p.Text(), "was removed") {
+		t.Errorf("%s", p.Text())
+	}
+	key := newKey(t)
+	publish(t, alice.Site, key, map[string]string{"one.example": "One"})
+	address := alice.Origin + "/ocm/directory"
+	if p := b.Post("/admin/directories", "url", address, "key", "nonsense"); p.Status < 400 || !strings.Contains(p.Body, `value="`+address+`"`) {
+		t.Errorf("%d %s", p.Status, p.Text())
+	}
+	if p := b.Post("/admin/directories", "url", address, "key", string(publicPEM(t, key))); !strings.Contains(p.Text(), "is read from now on") {
+		t.Errorf("%s", p.Text())
+	}
+	if p := b.Post("/admin/directories/act", "url", address); !strings.Contains(p.Text(), "read anew") {
+		t.Errorf("%s", p.Text())
+	}
+	if p := b.Post("/admin/directories/act", "url", address, "remove", "1"); !strings.Contains(p.Text(), "no longer read") {
+		t.Errorf("%s", p.Text())
+	}
+}
+
+func TestTheConsoleEndsSharesAndSendsAgain(t *testing.T) {
+	alice, bob, _, b := console(t)
+	if p := b.Post("/admin/shares/end", "back", "/admin/shares?state=live"); p.Path != "/admin/shares?state=live" || !strings.Contains(p.Text(), "Nothing was chosen.") {
+		t.Errorf("%s: %s", p.Path, p.Text())
+	}
+	var fields []string
+	for _, m := range regexp.MustCompile(`name="id" value="([^"]+)"`).FindAllStringSubmatch(b.Get("/admin/shares?state=accepted").Body, -1) {
+		fields = append(fields, "id", m[1])
+	}
+	weftest.Until(t, "the acceptance arrives", func() bool {
+		if len(fields) == 0 {
+			for _, m := range regexp.MustCompile(`name="id" value="([^"]+)"`).FindAllStringSubmatch(b.Get("/admin/shares?state=accepted").Body, -1) {
+				fields = append(fields, "id", m[1])
+			}
+		}
+		return len(fields) == 2
+	})
+	if p := b.Post("/admin/shares/end", fields...); !strings.Contains(p.Text(), "One share ended.") {
+		t.Errorf("%s", p.Text())
+	}
+	weftest.Until(t, "bob loses it", func() bool { return len(bob.Shares().Received) == 1 && bob.Shares().Received[0].State == "ended" })
+	if rows := records(t, alice.Site, audit.Filter{Action: "share.ended", Actor: "olga"}); len(rows) != 1 || !strings.Contains(rows[0].Details, "by the operator") {
+		t.Errorf("%+v", rows)
+	}
+	page := b.Get("/admin/deliveries")
+	ids := regexp.MustCompile(`name="id" value="([^"]+)"`).FindStringSubmatch(page.Body)
+	if ids == nil {
+		t.Fatal(page.Text())
+	}
+	if p := b.Post("/admin/deliveries/resend", "id", ids[1], "id", "gone"); !strings.Contains(p.Text(), "One message is sent again.") {
+		t.Errorf("%s", p.Text())
+	}
+	peer := regexp.MustCompile(`/admin/peers/(localhost[^"]+)`).FindStringSubmatch(page.Body)
+	name, _ := url.PathUnescape(peer[1])
+	if p := b.Post("/admin/deliveries/resend", "peer", name); !strings.Contains(p.Text(), "One message is sent again.") {
+		t.Errorf("%s", p.Text())
+	}
+	if p := b.Get("/admin/audit.jsonl?action=outbox."); strings.Count(p.Body, "\n") != 2 || !strings.Contains(p.Header.Get("Content-Disposition"), "attachment") {
+		t.Errorf("%v %s", p.Header, p.Body)
+	}
+	if p := b.Post("/admin/config/check"); p.Path != "/admin/config" || !strings.Contains(p.Text(), "Look at these") {
+		t.Errorf("%s: %s", p.Path, p.Text())
+	}
+}
+
+func TestListsOfTheConsoleArePaged(t *testing.T) {
+	alice := weftest.Start(t).Person("alice")
+	b := operator(t, alice.Site).Browser()
+	for i := range 60 {
+		err := audit.Note(t.Context(), alice.Server.DB.Write, alice.Now().Add(time.Duration(i)*time.Millisecond), audit.Event{Action: "test.made", ID: "x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := b.Get("/admin/audit?action=test.")
+	next := regexp.MustCompile(`rel="next" href="([^"]+)"`).FindStringSubmatch(first.Body)
+	if next == nil || strings.Count(first.Body, "test.made") != 50 {
+		t.Fatalf("%d on the first page", strings.Count(first.Body, "test.made"))
+	}
+	second := b.Get(strings.ReplaceAll(next[1], "&amp;", "&"))
+	if strings.Count(second.Body, "<code>test.made") != 10 || strings.Contains(second.Body, `rel="next"`) || !strings.Contains(second.Text(), "First page") {
+		t.Errorf("%d on the second page", strings.Count(second.Body, "<code>test.made"))
+	}
+}
