@@ -10,7 +10,9 @@ import (
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
 	"github.com/yuin/goldmark/extension"
+	extast "github.com/yuin/goldmark/extension/ast"
 	"github.com/yuin/goldmark/parser"
+	"github.com/yuin/goldmark/renderer"
 	"github.com/yuin/goldmark/text"
 	"github.com/yuin/goldmark/util"
 )
@@ -24,6 +26,7 @@ var markdown = goldmark.New(
 		// The pages' policy allows no style attributes.
 		extension.NewTable(extension.WithTableCellAlignMethod(extension.TableCellAlignAttribute)),
 	),
+	goldmark.WithRendererOptions(renderer.WithNodeRenderers(util.Prioritized(ticks{}, 100))),
 	goldmark.WithParserOptions(parser.WithASTTransformers(util.Prioritized(leads{}, 1000))),
 )
 
@@ -40,6 +43,22 @@ func HTML(source []byte, folder string) (template.HTML, error) {
 		return "", err
 	}
 	return template.HTML(out.String()), nil //nolint:gosec // goldmark leaves markup out, and leads sees to addresses
+}
+
+// ticks writes the boxes of task lists as signs: they are no fields of a form.
+type ticks struct{}
+
+func (ticks) RegisterFuncs(r renderer.NodeRendererFuncRegisterer) {
+	r.Register(extast.KindTaskCheckBox, func(w util.BufWriter, _ []byte, n ast.Node, entering bool) (ast.WalkStatus, error) {
+		if entering {
+			sign := "☐"
+			if n.(*extast.TaskCheckBox).IsChecked {
+				sign = "☑"
+			}
+			w.WriteString(`<span class="task">` + sign + `</span> `)
+		}
+		return ast.WalkContinue, nil
+	})
 }
 
 // leads sees to where links and images lead.

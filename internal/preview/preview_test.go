@@ -63,7 +63,7 @@ func TestMarkdownBringsNoMarkupAndLoadsNothingFromElsewhere(t *testing.T) {
 		"![x](//evil.example/p.gif)":               `<img src="#" alt="x">`,
 		"|a|b|\n|:-|-:|\n|1|2|":                    `<td align="right">2</td>`,
 		`[x](https://a.example/"onclick="x)`:       `<a href="https://a.example/%22onclick=%22x"`,
-		"- [x] done":                               `<input checked="" disabled="" type="checkbox">`,
+		"- [x] done":                               `<span class="task">☑</span>`,
 		"[![i](a.png)](https://b.example)":         `<a href="https://b.example" rel="noopener noreferrer nofollow"><img src="/api/v1/content/Reef/a.png" alt="i"></a>`,
 		"![![x](javascript:1)](https://b.example)": "",
 	} {

@@ -403,16 +403,16 @@ func (s *Server) apiConsole(api huma.API) {
 			Peer: strings.ToLower(in.Peer), State: in.State, Text: in.Text, Before: in.Before, Limit: cmp.Or(in.Limit, 100),
 		})
 	})
-	type ended struct {
+	type endedShares struct {
 		Ended int `json:"ended"`
 	}
 	admin(api, operation("POST", "/all-shares/end", "endShares", "End shares of anyone, sent or received, and tell the other servers"), func(ctx context.Context, in *struct {
 		Body struct {
 			IDs []string `json:"ids" minItems:"1" maxItems:"1000"`
 		}
-	}) (*ended, error) {
+	}) (*endedShares, error) {
 		n, err := s.Sharing.EndByOperator(ctx, in.Body.IDs)
-		return &ended{n}, err
+		return &endedShares{n}, err
 	})
 }
 

@@ -55,15 +55,15 @@ func (s *Server) apiSettings(api huma.API) {
 	huma.Register(api, operation("DELETE", "/sessions/{id}", "endSession", "Sign out in one place"), func(ctx context.Context, in *byID) (*none, error) {
 		return nil, failing(ctx, s.Accounts.EndSession(ctx, asking(ctx).ID, in.ID))
 	})
-	type ended struct {
+	type endedSessions struct {
 		Ended int64 `json:"ended" doc:"how many sessions"`
 	}
-	huma.Register(api, operation("POST", "/sessions/end-others", "endOtherSessions", "Sign out everywhere but in the session that asks"), func(ctx context.Context, _ *none) (*reply[ended], error) {
+	huma.Register(api, operation("POST", "/sessions/end-others", "endOtherSessions", "Sign out everywhere but in the session that asks"), func(ctx context.Context, _ *none) (*reply[endedSessions], error) {
 		n, err := s.Accounts.EndOtherSessions(ctx, asking(ctx).ID, requestIn(ctx).session)
 		if err != nil {
 			return nil, failing(ctx, err)
 		}
-		return &reply[ended]{ended{n}}, nil
+		return &reply[endedSessions]{endedSessions{n}}, nil
 	})
 }
 
