@@ -231,6 +231,11 @@ func (l *Locale) Error(err error) string {
 	if !ok {
 		return l.T("error.INTERNAL_ERROR")
 	}
+	if len(e.Fields) > 0 { // what is wrong with a field is written for programs
+		if t, ok := l.texts["error."+string(e.Code)+"."+e.Fields[0].Name]; ok {
+			return t.Other
+		}
+	}
 	t, known := l.texts["error."+string(e.Code)]
 	if l == Locales[0] && known { // other words than on the command line
 		return t.Other
