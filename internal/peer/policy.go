@@ -583,5 +583,5 @@ func WriteRules(w io.Writer, rules []Rule) error {
 
 // columns are those of csvHead.
 func (r *Rule) columns() []string {
-	return []string{r.Pattern, string(r.Action), r.MustSign, r.MustExchange, r.MustInvite, r.Profile, r.Wire, r.Note}
+	return []string{r.Pattern, string(r.Action), r.MustSign, r.MustExchange, r.MustInvite, r.Profile, r.Wire, r.Cavage, r.Note}
 }

@@ -37,7 +37,7 @@ func TestErrorsThatPeopleMeetAreInEveryLanguage(t *testing.T) {
 	}
 	for _, code := range slices.Sorted(maps.Keys(codes)) {
 		for _, l := range Locales[1:] {
-			_, ok := l.texts["error."+code]
+			_, ok := l.texts()["error."+code]
 			if hidden := slices.Contains(notForPeople, code); ok == hidden {
 				t.Errorf("%s: %s: translated %v, for people %v", codes[code], code, ok, !hidden)
 			}

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/text/feature/plural"
@@ -32,10 +33,11 @@ type Locale struct {
 	Tag  string // BCP 47, as in the lang attribute
 	Name string // of the language, in itself
 
-	tag      language.Tag
-	texts    map[string]text
-	patterns []pattern
-	numbers  *message.Printer
+	tag     language.Tag
+	numbers *message.Printer
+	// Read when they are first needed: a command that shows no page does not.
+	texts func() map[string]text
+	pages pageSet
 }
 
 // text is one entry of the catalogue: Other alone, or a form for each number.
@@ -71,23 +73,27 @@ var matcher language.Matcher
 func init() {
 	var tags []language.Tag
 	for _, l := range []struct{ tag, name string }{{"en", "English"}, {"de", "Deutsch"}, {"fr", "Français"}, {"es", "Español"}} {
-		loc, err := loadLocale(l.tag, l.name)
-		if err != nil {
-			panic(err) // the files are part of the program, and tested
-		}
+		loc := &Locale{Tag: l.tag, Name: l.name, tag: language.MustParse(l.tag)}
+		loc.numbers = message.NewPrinter(loc.tag)
+		loc.texts = sync.OnceValue(func() map[string]text {
+			texts, err := readTexts(l.tag)
+			must(err)
+			return texts
+		})
+		loc.pages.of = loc
 		Locales = append(Locales, loc)
 		tags = append(tags, loc.tag)
 	}
 	matcher = language.NewMatcher(tags)
 }
 
-func loadLocale(tag, name string) (*Locale, error) {
-	l := &Locale{Tag: tag, Name: name, tag: language.MustParse(tag), texts: map[string]text{}}
-	l.numbers = message.NewPrinter(l.tag)
+// readTexts reads the catalogue of a language.
+func readTexts(tag string) (map[string]text, error) {
 	files, err := fs.Glob(localeFiles, path.Join("locales", tag, "*.json"))
 	if err != nil {
 		return nil, err
 	}
+	all := map[string]text{}
 	for _, file := range files {
 		b, err := localeFiles.ReadFile(file)
 		if err != nil {
@@ -98,28 +104,29 @@ func loadLocale(tag, name string) (*Locale, error) {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 		for key, t := range texts {
-			if _, twice := l.texts[key]; twice {
+			if _, twice := all[key]; twice {
 				return nil, fmt.Errorf("%s: %s stands in another file too", file, key)
 			}
-			l.texts[key] = t
+			all[key] = t
 		}
 	}
-	if tag == "en" {
-		for _, key := range slices.Sorted(maps.Keys(l.texts)) {
-			if t := l.texts[key]; strings.HasPrefix(key, saidPrefix) {
-				quoted := placeholder.ReplaceAllString(regexp.QuoteMeta(strings.NewReplacer("{", "\x00", "}", "\x01").Replace(t.Other)), "(.*?)")
-				is, err := regexp.Compile("(?s)^" + quoted + "$")
-				if err != nil {
-					return nil, fmt.Errorf("%s: %w", key, err)
-				}
-				l.patterns = append(l.patterns, pattern{is, key})
-			}
-		}
-	}
-	return l, nil
+	return all, nil
 }
 
-// placeholder is {0} as loadLocale hides it from QuoteMeta.
+// patterns find the texts that the database holds in English.
+var patterns = sync.OnceValue(func() []pattern {
+	var out []pattern
+	texts := Locales[0].texts()
+	for _, key := range slices.Sorted(maps.Keys(texts)) {
+		if t := texts[key]; strings.HasPrefix(key, saidPrefix) {
+			quoted := placeholder.ReplaceAllString(regexp.QuoteMeta(strings.NewReplacer("{", "\x00", "}", "\x01").Replace(t.Other)), "(.*?)")
+			out = append(out, pattern{regexp.MustCompile("(?s)^" + quoted + "$"), key})
+		}
+	}
+	return out
+})
+
+// placeholder is {0} as patterns hides it from QuoteMeta.
 var placeholder = regexp.MustCompile("\x00[0-9]\x01")
 
 // LocaleFor is the language someone chose, or else the one that their browser
@@ -157,7 +164,7 @@ func (l *Locale) HTML(key string, args ...any) template.HTML {
 }
 
 func (l *Locale) fill(key string, args []any, escape func(string) string) string {
-	t, ok := l.texts[key]
+	t, ok := l.texts()[key]
 	if !ok {
 		return key
 	}
@@ -213,11 +220,11 @@ func (l *Locale) Bytes(n int64) string {
 
 // Day writes a date.
 func (l *Locale) Day(at time.Time) string {
-	months := strings.Split(l.texts["date.months"].Other, " ")
+	months := strings.Split(l.texts()["date.months"].Other, " ")
 	if len(months) != 12 {
 		return at.Format(time.DateOnly)
 	}
-	return strings.NewReplacer("{d}", strconv.Itoa(at.Day()), "{m}", months[at.Month()-1], "{y}", strconv.Itoa(at.Year())).Replace(l.texts["date.day"].Other)
+	return strings.NewReplacer("{d}", strconv.Itoa(at.Day()), "{m}", months[at.Month()-1], "{y}", strconv.Itoa(at.Year())).Replace(l.texts()["date.day"].Other)
 }
 
 // When writes a date and a time of day, in the server's zone; a script turns it
@@ -232,11 +239,11 @@ func (l *Locale) Error(err error) string {
 		return l.T("error.INTERNAL_ERROR")
 	}
 	if len(e.Fields) > 0 { // what is wrong with a field is written for programs
-		if t, ok := l.texts["error."+string(e.Code)+"."+e.Fields[0].Name]; ok {
+		if t, ok := l.texts()["error."+string(e.Code)+"."+e.Fields[0].Name]; ok {
 			return t.Other
 		}
 	}
-	t, known := l.texts["error."+string(e.Code)]
+	t, known := l.texts()["error."+string(e.Code)]
 	if l == Locales[0] && known { // other words than on the command line
 		return t.Other
 	}
@@ -260,7 +267,7 @@ func (l *Locale) Said(s string) string {
 	if l == Locales[0] {
 		return s
 	}
-	for _, p := range Locales[0].patterns {
+	for _, p := range patterns() {
 		m := p.is.FindStringSubmatch(s)
 		if m == nil {
 			continue

@@ -146,7 +146,7 @@ func (l *Locale) rights(permissions []string) string {
 // did.
 func (l *Locale) reason(p notice.Params) string {
 	key := "notice.reason." + p.Reason
-	if _, ok := l.texts[key]; !ok {
+	if _, ok := l.texts()[key]; !ok {
 		key = "notice.reason.untold"
 	}
 	text := l.T(key, p.Host)

@@ -28,12 +28,12 @@ func TestEveryNoticeHasWordsInEveryLanguage(t *testing.T) {
 		}
 		for _, reason := range append(delivery.Reasons, "peer-takes-files-only", "peer-without-mfa", "peer-without-exchange", "peer-disabled", "peer-without-groups",
 			"peer-without-requests", "share-ended", "invite-unknown", "invite-used", "unreadable", "unclear", "book-full", "server-pretends") {
-			if _, ok := l.texts["notice.reason."+reason]; !ok {
+			if _, ok := l.texts()["notice.reason."+reason]; !ok {
 				t.Errorf("%s has no words for the reason %s", l.Tag, reason)
 			}
 		}
 		for _, kind := range []string{"received-ended.owner", "received-ended.time", "received-ended.group", "request-refused.owner", "request-refused.server"} {
-			if _, ok := l.texts["notice."+kind]; !ok {
+			if _, ok := l.texts()["notice."+kind]; !ok {
 				t.Errorf("%s has no words for %s", l.Tag, kind)
 			}
 		}

@@ -18,6 +18,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/store"
@@ -92,9 +93,60 @@ type Policy struct {
 	Secret bool
 }
 
-// all are the pages of every language by name; each is a frame with its own main
-// part.
-var all = map[*Locale]map[string]*template.Template{}
+// pageSet is the pages of a language by name, each parsed when it is first shown.
+type pageSet struct {
+	of     *Locale
+	mu     sync.Mutex
+	frames map[string]*template.Template
+	pages  map[string]*template.Template
+}
+
+// page finds a page: its own main part in one of the two frames.
+func (p *pageSet) page(name string) (*template.Template, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t, ok := p.pages[name]; ok {
+		return t, nil
+	}
+	for _, dir := range []string{"app", "pages"} {
+		file := dir + "/" + name + ".html"
+		if _, err := fs.Stat(pages, file); err != nil || name == "frame" {
+			continue
+		}
+		t, err := p.frame(dir)
+		if err == nil {
+			t, err = t.Clone()
+		}
+		if err == nil {
+			t, err = t.ParseFS(pages, file)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if p.pages == nil {
+			p.pages = map[string]*template.Template{}
+		}
+		p.pages[name] = t
+		return t, nil
+	}
+	return nil, fmt.Errorf("there is no page %s", name)
+}
+
+// frame is the frame of the pages in a directory, with the parts.
+func (p *pageSet) frame(dir string) (*template.Template, error) {
+	if t, ok := p.frames[dir]; ok {
+		return t, nil
+	}
+	t, err := template.New("").Funcs(funcs(p.of)).ParseFS(pages, "parts/*.html", dir+"/frame.html")
+	if err != nil {
+		return nil, err
+	}
+	if p.frames == nil {
+		p.frames = map[string]*template.Template{}
+	}
+	p.frames[dir] = t
+	return t, nil
+}
 
 var assetVersion = map[string]string{}
 
@@ -108,21 +160,6 @@ func init() {
 		return err
 	}))
 	assetVersion[styleName] = version(style)
-	for _, l := range Locales {
-		all[l] = map[string]*template.Template{}
-		base := template.New("").Funcs(funcs(l))
-		template.Must(base.ParseFS(pages, "parts/*.html"))
-		for _, dir := range []string{"pages", "app"} {
-			frame := template.Must(template.Must(base.Clone()).ParseFS(pages, dir+"/frame.html"))
-			names, err := fs.Glob(pages, dir+"/*.html")
-			must(err)
-			for _, file := range names {
-				if name := strings.TrimSuffix(path.Base(file), ".html"); name != "frame" {
-					all[l][name] = template.Must(template.Must(frame.Clone()).ParseFS(pages, file))
-				}
-			}
-		}
-	}
 }
 
 // must stops a program whose embedded files are broken.
@@ -212,9 +249,8 @@ const compressFrom = 2 << 10
 func Render(w http.ResponseWriter, r *http.Request, status int, name string, view View, policy Policy) {
 	view.Locale = cmp.Or(view.Locale, Locales[0])
 	var body bytes.Buffer
-	page, ok := all[view.Locale][name]
-	err := fmt.Errorf("there is no page %s", name)
-	if ok {
+	page, err := view.Locale.pages.page(name)
+	if err == nil {
 		err = page.ExecuteTemplate(&body, "frame", view)
 	}
 	if err != nil {

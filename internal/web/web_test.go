@@ -22,10 +22,10 @@ func TestEveryTextIsInEveryLanguage(t *testing.T) {
 	of := func(x text) []string {
 		return slices.Compact(slices.Sorted(slices.Values(slots.FindAllString(x.Other, -1))))
 	}
-	en := Locales[0].texts
+	en := Locales[0].texts()
 	for _, l := range Locales[1:] {
 		for _, key := range slices.Sorted(maps.Keys(en)) {
-			x, ok := l.texts[key]
+			x, ok := l.texts()[key]
 			if !ok {
 				t.Errorf("%s has no %s", l.Tag, key)
 				continue
@@ -40,7 +40,7 @@ func TestEveryTextIsInEveryLanguage(t *testing.T) {
 				t.Errorf("%s: %s has other markup than English", l.Tag, key)
 			}
 		}
-		for key := range l.texts {
+		for key := range l.texts() {
 			if _, ok := en[key]; !ok && !strings.HasPrefix(key, "error.") {
 				t.Errorf("%s has %s, which English has not", l.Tag, key)
 			}
@@ -62,7 +62,7 @@ func TestTextsThatTemplatesNameAreThere(t *testing.T) {
 			action, _, _ := strings.Cut(action, "}}")
 			for _, m := range references.FindAllStringSubmatch("{{"+action+"}}", -1) {
 				named++
-				if _, ok := Locales[0].texts[m[1]]; !ok {
+				if _, ok := Locales[0].texts()[m[1]]; !ok {
 					t.Errorf("%s names %s, which is in no catalogue", name, m[1])
 				}
 			}
@@ -167,5 +167,33 @@ func TestWhatTheDatabaseHoldsIsTranslated(t *testing.T) {
 				t.Errorf("%s: %q", tag, got)
 			}
 		}
+	}
+}
+
+func TestEveryPageIsReadInEveryLanguage(t *testing.T) {
+	read := 0
+	for _, dir := range []string{"app", "pages"} {
+		files, err := fs.Glob(pages, dir+"/*.html")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			name := strings.TrimSuffix(strings.TrimPrefix(file, dir+"/"), ".html")
+			if name == "frame" {
+				continue
+			}
+			for _, l := range Locales {
+				read++
+				if _, err := l.pages.page(name); err != nil {
+					t.Errorf("%s, %s: %v", name, l.Tag, err)
+				}
+			}
+		}
+	}
+	if read < 100 {
+		t.Errorf("%d pages", read)
+	}
+	if _, err := Locales[0].pages.page("frame"); err == nil {
+		t.Error("the frame is a page")
 	}
 }
