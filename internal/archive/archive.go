@@ -43,7 +43,7 @@ func Check(ctx context.Context, t tree.Tree, names []string) error {
 				return ErrTooMany
 			}
 			if info.Mount {
-				return cmp.Or(reachable(info), tree.SkipFolder)
+				return cmp.Or(reachable(info), tree.ErrSkipFolder)
 			}
 			return nil
 		})

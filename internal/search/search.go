@@ -100,7 +100,7 @@ func (s *search) walk(ctx context.Context, folder string, found func(path string
 		}
 		if info.Mount {
 			found(path, info)
-			return tree.SkipFolder
+			return tree.ErrSkipFolder
 		}
 		return ctx.Err()
 	})

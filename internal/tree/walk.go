@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// SkipFolder as the answer of a visit leaves out what the folder holds.
-var SkipFolder = errors.New("skip this folder")
+// ErrSkipFolder as the answer of a visit leaves out what the folder holds.
+var ErrSkipFolder = errors.New("skip this folder")
 
 // Walk visits what lies below a folder, and each folder before what it holds. It
 // ends with the first failure, or what visit returns. A name that cannot be used
@@ -30,7 +30,7 @@ func Walk(ctx context.Context, t Tree, name string, visit func(path string, info
 			return err
 		}
 		switch err := visit(path, info); {
-		case errors.Is(err, SkipFolder):
+		case errors.Is(err, ErrSkipFolder):
 			continue
 		case err != nil:
 			return err

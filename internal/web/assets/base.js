@@ -45,6 +45,15 @@ const copying = (root) => {
   }
 };
 
+// refocus gives the focus back to the link that opened a dialog, or to the menu
+// that holds it.
+const returning = "weft-returning";
+const refocus = (link) => {
+  const menu = link?.closest("details.menu");
+  const to = menu && !menu.open ? menu.querySelector("summary") : link;
+  (to ?? document.getElementById("main"))?.focus();
+};
+
 // A link with data-dialog opens its page's main part above this one. Forms in it
 // with data-stay keep what they lead to there.
 const parsed = async (answer) => new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -90,8 +99,10 @@ const dialog = async (link) => {
   let changed = false;
   box.addEventListener("close", () => {
     box.remove();
-    if (changed) location.reload();
-    else link.focus();
+    if (changed) {
+      sessionStorage.setItem(returning, link.getAttribute("href"));
+      location.reload();
+    } else refocus(link);
   });
   box.addEventListener("submit", async (e) => {
     const form = e.target.closest("form[data-stay]");
@@ -127,3 +138,8 @@ const ready = (root) => {
 // A script that drew a part anew says so.
 document.addEventListener("weft:drawn", (e) => ready(e.detail));
 ready(document);
+if (sessionStorage.getItem(returning)) {
+  const href = sessionStorage.getItem(returning);
+  sessionStorage.removeItem(returning);
+  refocus([...document.querySelectorAll("a[data-dialog]")].find((a) => a.getAttribute("href") === href));
+}
