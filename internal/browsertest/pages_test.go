@@ -68,3 +68,32 @@ func TestPagesOfNoticesAndSettings(t *testing.T) {
 	}
 	b.t = t
 }
+
+func TestPagesOfOperators(t *testing.T) {
+	chrome(t)
+	north, south := weftest.Start(t), weftest.Start(t)
+	olga, bob := north.Person("olga"), south.Person("bob")
+	if _, err := north.Server.Accounts.Update(t.Context(), olga.User.ID, account.Change{Role: new(account.RoleAdmin)}); err != nil {
+		t.Fatal(err)
+	}
+	olga.Befriend(bob)
+	olga.Put("a text with a name that goes on and on and does not come to an end soon, as names of reports do.txt", "x")
+	olga.Share("a text with a name that goes on and on and does not come to an end soon, as names of reports do.txt", bob.Address)
+	olga.Put("b.txt", "x")
+	olga.Share("b.txt", "nobody@nowhere.invalid")
+	olga.API("POST", "/groups", map[string]any{"name": "staff", "displayName": "All who work here"}, nil)
+	olga.API("PUT", "/policy/rules", map[string]any{"host": "*.spam.example", "action": "deny", "note": "reported by three people"}, nil)
+	b := open(t, north.Origin)
+	b.signIn(olga)
+	for _, path := range []string{
+		"/admin", "/admin/users", "/admin/new-user", "/admin/users/olga", "/admin/groups", "/admin/groups/staff", "/admin/peers", "/admin/peers/" + string(south.Host), "/admin/policy",
+		"/admin/shares", "/admin/deliveries", "/admin/wire", "/admin/audit", "/admin/config",
+	} {
+		t.Run(path, func(t *testing.T) {
+			b.t = t
+			b.inspect(path)
+			b.quiet()
+		})
+	}
+	b.t = t
+}

@@ -1,6 +1,7 @@
 // What all pages have. Everything works without it.
 
-const language = document.documentElement.lang;
+// The page's language, as it is written where the reader lives.
+const language = navigator.languages.find((l) => l.split("-")[0] === document.documentElement.lang) ?? document.documentElement.lang;
 const sameDay = (a, b) => a.toDateString() === b.toDateString();
 
 // localise writes dates in the reader's own time zone.
@@ -119,6 +120,8 @@ const dialog = async (link) => {
     }
     box.removeAttribute("aria-busy");
   });
+  const menu = link.closest("details.menu");
+  if (menu) menu.open = false;
   box.showModal();
 };
 document.addEventListener("click", (e) => {
