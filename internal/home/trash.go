@@ -296,28 +296,35 @@ func (h *Homes) Run(ctx context.Context) error {
 // SweepTrash deletes for good what was purged, what is too old, and the oldest of
 // what is more than a person may keep: as many bytes as their quota.
 func (h *Homes) SweepTrash(ctx context.Context) error {
+	var faults []error // of one person's trash, which is not to hold up those of others
 	for userID := range h.trash.take() {
 		if err := h.bound(ctx, userID); err != nil {
-			return fmt.Errorf("bound the trash of %s: %w", userID, err)
+			faults = append(faults, fmt.Errorf("bound the trash of %s: %w", userID, err))
 		}
 	}
 	before := h.Now().Add(-h.TrashFor).UnixMilli()
-	for {
+	for last := ""; ; {
 		var rows []Deleted
-		err := h.DB.Read.NewSelect().Model(&rows).Where("purged = ? OR deleted_at <= ?", true, before).Limit(200).Scan(ctx)
+		err := h.DB.Read.NewSelect().Model(&rows).Where("purged = ? OR deleted_at <= ?", true, before).Where("id > ?", last).
+			Order("id").Limit(200).Scan(ctx)
 		if err != nil || len(rows) == 0 {
-			return err
+			return errors.Join(append(faults, err)...)
 		}
-		ids := make([]string, len(rows))
-		for i, r := range rows {
+		var ids []string
+		for _, r := range rows {
+			last = r.ID
 			o, err := h.home(ctx, r.UserID)
+			if err == nil {
+				err = o.disk.Forget(r.ID)
+			}
 			if err != nil {
-				return err
+				faults = append(faults, fmt.Errorf("empty the trash of %s: %w", r.UserID, err))
+				continue
 			}
-			if err := o.disk.Forget(r.ID); err != nil {
-				return err
-			}
-			ids[i] = r.ID
+			ids = append(ids, r.ID)
+		}
+		if len(ids) == 0 {
+			continue
 		}
 		if _, err := h.DB.Write.NewDelete().Model((*Deleted)(nil)).Where("id IN (?)", bun.List(ids)).Exec(ctx); err != nil {
 			return err

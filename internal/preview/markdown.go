@@ -18,7 +18,7 @@ import (
 )
 
 // MaxMarkdown is how many bytes are shown as Markdown; longer ones as text.
-const MaxMarkdown = 128 << 10
+const MaxMarkdown = 32 << 10
 
 var markdown = goldmark.New(
 	goldmark.WithExtensions(

@@ -145,7 +145,7 @@ func TestAnInviteByLinkLeadsThroughWhereAreYouFrom(t *testing.T) {
 	if csp := page.Header.Get("Content-Security-Policy"); strings.Contains(csp, "unsafe") || !strings.Contains(csp, "frame-ancestors 'none'") {
 		t.Errorf("policy %q", csp)
 	}
-	if page.Header.Get("Referrer-Policy") != "no-referrer" || page.Header.Get("Cache-Control") != "no-store" {
+	if page.Header.Get("Referrer-Policy") != "same-origin" || page.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("the token may leave with the page: %v", page.Header)
 	}
 	q := link.Query()

@@ -85,11 +85,10 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		r = r.WithContext(ctx)
 		defer func() {
 			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler { //nolint:errorlint // panics with this very value
-					panic(p)
-				}
 				err := fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-				if rec.status == 0 {
+				if p == http.ErrAbortHandler { //nolint:errorlint // panics with this very value
+					defer panic(p) // an answer that broke off has its lines too
+				} else if rec.status == 0 {
 					s.refuse(rec, r, err)
 				} else {
 					note(r, asError(err))
@@ -269,8 +268,8 @@ func (s *Server) guard(who audience, next http.HandlerFunc) http.Handler {
 				s.deny(who, w, r, errAdmins)
 				return
 			}
-			// Files come as parts of a form, and whoever takes them bounds them.
-			if !strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/form-data") {
+			// Who takes files as parts of a form bounds them.
+			if !takesFiles[r.URL.Path] {
 				r.Body = http.MaxBytesReader(w, r.Body, s.conf.Limits.MaxBody)
 				http.NewResponseController(w).SetReadDeadline(time.Now().Add(messageBudget))
 			}
@@ -294,6 +293,9 @@ func (s *Server) guard(who audience, next http.HandlerFunc) http.Handler {
 		next(w, r)
 	})
 }
+
+// takesFiles are the pages whose forms carry files.
+var takesFiles = map[string]bool{"/upload": true, "/people/import": true}
 
 func (s *Server) deny(who audience, w http.ResponseWriter, r *http.Request, err error) {
 	switch {

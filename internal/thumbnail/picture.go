@@ -164,6 +164,8 @@ func progressive(r io.ReadSeeker) bool {
 			switch {
 			case segment[0] != 0xff || length < 2:
 				return true, errNone
+			case marker == 0xff || marker <= 0x01 || marker >= 0xd0 && marker <= 0xd9:
+				return true, nil // fills, and markers without a length, hide what follows
 			case marker == 0xc0 || marker == 0xc1:
 				return false, nil
 			case marker == 0xc2, marker == 0xda:

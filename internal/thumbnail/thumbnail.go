@@ -119,13 +119,7 @@ func (t *Thumbnails) Get(ctx context.Context, o Of) (*Picture, error) {
 	made := t.flights.DoChan(key, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), makeBudget)
 		defer cancel()
-		select {
-		case t.slots <- struct{}{}:
-			defer func() { <-t.slots }()
-		case <-ctx.Done():
-			return nil, ErrBusy
-		}
-		b, err := produce(ctx, o)
+		b, err := t.produce(ctx, o)
 		if errors.Is(err, errNone) {
 			b, err = nil, nil // nothing is kept too: it will not be tried again
 		}
@@ -145,8 +139,26 @@ func (t *Thumbnails) Get(ctx context.Context, o Of) (*Picture, error) {
 	}
 }
 
-// produce makes a picture, reading no more of the file than it may.
-func produce(ctx context.Context, o Of) ([]byte, error) {
+// draw makes a picture when one of the slots is free. A decoder that gives up by a
+// panic makes none: what it was given comes from anyone.
+func (t *Thumbnails) draw(ctx context.Context, r io.ReadSeeker, p part, size int) (b []byte, err error) {
+	select {
+	case t.slots <- struct{}{}:
+		defer func() { <-t.slots }()
+	case <-ctx.Done():
+		return nil, ErrBusy
+	}
+	defer func() {
+		if recover() != nil {
+			b, err = nil, errNone
+		}
+	}()
+	return picture(r, p, size)
+}
+
+// produce makes a picture, reading no more of the file than it may. A server that
+// sends slowly holds up no other picture: only drawing takes a slot.
+func (t *Thumbnails) produce(ctx context.Context, o Of) ([]byte, error) {
 	f, err := o.Open(ctx)
 	if err != nil {
 		return nil, err
@@ -157,7 +169,7 @@ func produce(ctx context.Context, o Of) ([]byte, error) {
 		if size > maxFile {
 			return nil, errNone
 		}
-		return picture(marked{f}, whole, o.size())
+		return t.draw(ctx, marked{f}, whole, o.size())
 	}
 	p, want := whole, size
 	if size < 0 || size > readWhole {
@@ -170,7 +182,7 @@ func produce(ctx context.Context, o Of) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return picture(bytes.NewReader(b), p, o.size())
+	return t.draw(ctx, bytes.NewReader(b), p, o.size())
 }
 
 // show is what is kept as a picture.

@@ -123,7 +123,7 @@ func (u *Uploads) Create(ctx context.Context, userID string, n New) (*Upload, er
 			return err
 		case count >= MaxOpen:
 			return ErrTooMany
-		case quota >= 0 && count > 0 && n.Length > max(quota, minStaged)-staged:
+		case quota >= 0 && n.Length > max(quota, minStaged)-staged:
 			return ErrStagedFull
 		}
 		_, err = tx.NewInsert().Model(up).Exec(ctx)
