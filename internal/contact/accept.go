@@ -436,9 +436,9 @@ func (s *Service) acceptance(ctx context.Context, where string, args ...any) (*A
 // attempted completes an acceptance that waits with what the last attempt met.
 func (s *Service) attempted(ctx context.Context, a *Acceptance) error {
 	var m delivery.Row
-	err := s.DB.Read.NewSelect().Model(&m).Column("attempts", "last_error").Where("order_key = ? AND peer_host = ?", a.ID, a.PeerHost).Scan(ctx)
+	err := s.DB.Read.NewSelect().Model(&m).Column("attempts", "last_error").Where("order_key = ? AND peer_host = ? AND state = ?", a.ID, a.PeerHost, delivery.Pending).Scan(ctx)
 	if store.NotFound(err) {
-		return nil // between its delivery and this look
+		return nil // it was delivered or given up since the acceptance was read
 	}
 	a.Attempted = m.Attempts > 0
 	if said, _, _ := strings.Cut(m.LastError, " ("); said != "" { // as a setback is written

@@ -240,6 +240,7 @@ func letters(r rune) rune {
 }
 
 func TestAWrongClockIsSeenByWhatOthersAnswer(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	state := func() server.Check {
 		for _, c := range alice.Server.Checks(t.Context()) {

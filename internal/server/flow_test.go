@@ -447,6 +447,7 @@ func TestALockOfTheOwnerHoldsForThePeer(t *testing.T) {
 }
 
 func TestTheETagOfASharedFolderChangesWithWhatIsBelow(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("A/deep/er/a.txt", "a")
 	alice.Share("A", bob.Address)

@@ -156,6 +156,7 @@ func putBack(t *testing.T, alice *weftest.Person) []string {
 // the newest, send with one thing wrong at a time, about shares and an invite that
 // are there: no answer is a 500, and a refusal changes nothing.
 func TestMutatedMessagesAreRefusedWithoutATrace(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t, func(c *config.Config) { c.Federation.Reshares = "ask" }).Person("alice")
 	quiet, signing := weftest.NewPeer(t), weftest.NewPeer(t)
 	heard(quiet)

@@ -199,6 +199,7 @@ func TestInvitesAreTold(t *testing.T) {
 }
 
 func TestAnAcceptanceThatTookLongIsTold(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	carol := weftest.Start(t).Person("carol")
 	carol.Befriend(bob) // so that her server is known to his

@@ -88,6 +88,7 @@ func orders[T any](of []T) (out [][]T) {
 // Whatever order notifications come in, however often and all at once: what is
 // final stays final.
 func TestNotificationsEndTheSameInAnyOrder(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t, func(c *config.Config) { c.Limits.PeerRate = 0 }).Person("alice")
 	peer := weftest.NewPeer(t)
 	heard(peer)
@@ -314,6 +315,7 @@ func TestANewPersonOfAnOldNameIsNotTrusted(t *testing.T) {
 
 // A right that is withdrawn ends what is under way by it.
 func TestTransfersEndWithTheirRight(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	peer := weftest.NewPeer(t)
 	heard(peer)
@@ -375,6 +377,7 @@ func TestTransfersEndWithTheirRight(t *testing.T) {
 
 // The same where the share is received: what its server withdraws ends here too.
 func TestTransfersEndWithTheirRightWhereAShareIsReceived(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	p := weftest.NewPeer(t)
 	heard(p)

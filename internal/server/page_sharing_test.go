@@ -505,6 +505,7 @@ func TestPagesOfSharesInOtherLanguages(t *testing.T) {
 }
 
 func TestListsOfSharesArePaged(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	alice := site.Person("alice")
 	for i := range 60 {
