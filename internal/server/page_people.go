@@ -226,7 +226,21 @@ type invitePage struct {
 }
 
 func (s *Server) inviteForm(w http.ResponseWriter, r *http.Request) {
-	s.show(w, r, http.StatusOK, "invite", invitePage{Email: r.URL.Query().Get("email"), Days: strconv.Itoa(int(s.conf.Federation.InviteLife.Hours() / 24)), Pseudonym: s.conf.Federation.Pseudonyms})
+	// The address to share with says whom it is for; only a contact has an e-mail address.
+	var email string
+	if address := r.URL.Query().Get("for"); address != "" {
+		found, err := s.Contacts.List(r.Context(), requestOf(r).user.ID, address, "")
+		if err != nil {
+			s.problemPage(w, r, err)
+			return
+		}
+		for _, c := range found {
+			if c.Address == address {
+				email = c.Email
+			}
+		}
+	}
+	s.show(w, r, http.StatusOK, "invite", invitePage{Email: email, Days: strconv.Itoa(int(s.conf.Federation.InviteLife.Hours() / 24)), Pseudonym: s.conf.Federation.Pseudonyms})
 }
 
 func (s *Server) makeInvite(w http.ResponseWriter, r *http.Request) {

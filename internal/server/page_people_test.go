@@ -92,6 +92,9 @@ func TestAddressBookPages(t *testing.T) {
 	if saved.Status != 200 || !strings.Contains(saved.Text(), "Saved.") || !strings.Contains(saved.Text(), "blocked") {
 		t.Errorf("%d %s", saved.Status, saved.Text())
 	}
+	if p := b.Get("/people/invite?for=eve%40there.example"); !strings.Contains(p.Body, `value="eve@there.example"`) {
+		t.Errorf("an invite for a contact: %s", p.Body)
+	}
 	if p := b.Post("/people/"+id, "name", "Eve", "email", "no e-mail", "note", "still here"); p.Status != 400 || !strings.Contains(p.Body, "still here") || !strings.Contains(p.Body, "no e-mail") {
 		t.Errorf("%d %s", p.Status, p.Text())
 	}
