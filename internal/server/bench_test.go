@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/weft-mesh/weft/internal/weftest"
 )
@@ -190,17 +191,23 @@ client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/
 	}
 }
 
-func BenchmarkPropfind10000(b *testing.B) {
-	alice := weftest.Start(b).Person("alice")
-	if a := alice.DAV("MKCOL", "many", ""); a.Status != 201 {
+// many makes a folder of 10,000 files and tells where it lies on the disk.
+func many(b *testing.B, p *weftest.Person) (dir string) {
+	if a := p.DAV("MKCOL", "many", ""); a.Status != 201 {
 		b.Fatal(a)
 	}
-	dir := filepath.Join(alice.Config.StoragePath(), alice.User.ID, "files", "many")
+	dir = filepath.Join(p.Config.StoragePath(), p.User.ID, "files", "many")
 	for i := range 10_000 {
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("file %05d.txt", i)), []byte("x"), 0o600); err != nil {
 			b.Fatal(err)
 		}
 	}
+	return dir
+}
+
+func BenchmarkPropfind10000(b *testing.B) {
+	alice := weftest.Start(b).Person("alice")
+	many(b, alice)
 	b.Run("four", func(b *testing.B) {
 		for b.Loop() {
 			a := alice.DAV("PROPFIND", "many/", `<d:propfind xmlns:d="DAV:"><d:prop><d:getetag/><d:getlastmodified/><d:getcontentlength/><d:resourcetype/></d:prop></d:propfind>`, "Depth", "1")
@@ -213,6 +220,37 @@ func BenchmarkPropfind10000(b *testing.B) {
 		for b.Loop() {
 			if a := alice.DAV("PROPFIND", "many/", "", "Depth", "1"); a.Status != 207 {
 				b.Fatal(a.Status)
+			}
+		}
+	})
+}
+
+// BenchmarkPage10000 shows the page of a folder of 10,000 files: the first time
+// after a file came, and again.
+func BenchmarkPage10000(b *testing.B) {
+	alice := weftest.Start(b).Person("alice")
+	dir := many(b, alice)
+	browser := alice.Browser()
+	for _, by := range []string{"name", "size"} {
+		b.Run("first/"+by, func(b *testing.B) {
+			for b.Loop() {
+				if err := os.WriteFile(filepath.Join(dir, "file 00001.txt"), []byte("x"), 0o600); err != nil {
+					b.Fatal(err)
+				}
+				now := time.Now()
+				if err := os.Chtimes(dir, now, now); err != nil {
+					b.Fatal(err)
+				}
+				if p := browser.Get("/files/many?sort=" + by); p.Status != 200 {
+					b.Fatal(p.Status)
+				}
+			}
+		})
+	}
+	b.Run("again", func(b *testing.B) {
+		for b.Loop() {
+			if p := browser.Get("/files/many"); p.Status != 200 {
+				b.Fatal(p.Status)
 			}
 		}
 	})

@@ -158,7 +158,7 @@ func (s *Server) filesPage(w http.ResponseWriter, r *http.Request) {
 	}
 	shown, pages := cut(r, entries)
 	data.Count, data.Pager = len(entries), pages
-	if err := s.describeRows(r.Context(), user.ID, data, shown); err != nil {
+	if err := s.describeRows(r.Context(), t, user.ID, data, shown); err != nil {
 		s.problemPage(w, r, err)
 		return
 	}
@@ -230,7 +230,7 @@ func (s *Server) sharedBy(ctx context.Context, userID string) (map[string]string
 	return out, err
 }
 
-func (s *Server) describeRows(ctx context.Context, userID string, data *filesPageData, shown []tree.Info) error {
+func (s *Server) describeRows(ctx context.Context, t tree.Tree, userID string, data *filesPageData, shown []tree.Info) error {
 	var shared map[string]int
 	var from map[string]string
 	var err error
@@ -240,6 +240,16 @@ func (s *Server) describeRows(ctx context.Context, userID string, data *filesPag
 		shared, err = s.Sharing.SharedBelow(ctx, userID, data.Path)
 	}
 	for _, info := range shown {
+		if namesOnly(data.Path, data.Sort) {
+			found, err := t.Stat(ctx, tree.Join(data.Path, info.Name))
+			switch {
+			case errors.Is(err, tree.ErrNotFound): // gone since
+				continue
+			case err != nil:
+				return err
+			}
+			info = found
+		}
 		f := row(data.Path, info)
 		f.Shared, f.From = shared[f.Path], from[info.Name]
 		if data.Away != nil {
@@ -262,12 +272,13 @@ func sortBy(q url.Values) (by string, desc bool) {
 // sortEntries sorts folders first, and by name, size or time.
 func sortEntries(entries []tree.Info, by string, desc bool) {
 	type keyed struct {
-		tree.Info
+		*tree.Info
 		key string
 	}
+	before := slices.Clone(entries)
 	list := make([]keyed, len(entries))
-	for i, e := range entries {
-		list[i] = keyed{e, search.Fold(e.Name)}
+	for i := range before {
+		list[i] = keyed{&before[i], search.Fold(before[i].Name)}
 	}
 	slices.SortFunc(list, func(a, b keyed) int {
 		if a.Dir != b.Dir {
@@ -290,7 +301,7 @@ func sortEntries(entries []tree.Info, by string, desc bool) {
 		return order
 	})
 	for i := range list {
-		entries[i] = list[i].Info
+		entries[i] = *list[i].Info
 	}
 }
 
@@ -371,6 +382,10 @@ func (l *listings) get(key string) (remembered, bool) {
 	return l.kept.Get(key)
 }
 
+// namesOnly tells whether the list of a folder holds no more than names: in one's
+// own folders only the entries that a page shows are looked at.
+func namesOnly(dir, by string) bool { return by == "name" && !tree.Within(dir, tree.SharedDir) }
+
 // sorted lists a folder as a page was asked to. The ETag of one's own folder
 // changes with whatever is in it or below, so a list that was made for it holds.
 func (s *Server) sorted(ctx context.Context, t tree.Tree, userID, name string, info tree.Info, q url.Values) ([]tree.Info, error) {
@@ -381,6 +396,9 @@ func (s *Server) sorted(ctx context.Context, t tree.Tree, userID, name string, i
 		if r, ok := s.sortedLists.get(key); ok {
 			return r.entries, nil
 		}
+	}
+	if namesOnly(name, by) {
+		ctx = tree.NamesOnly(ctx)
 	}
 	entries, err := all(t.List(ctx, name))
 	if err != nil {

@@ -169,6 +169,9 @@ func (d *Disk) List(ctx context.Context, name string) iter.Seq2[Info, error] {
 	case !fi.IsDir():
 		return failed(ErrNotFolder)
 	}
+	if ctx.Value(namesKey{}) != nil {
+		return d.names(ctx, at(name))
+	}
 	return func(yield func(Info, error) bool) {
 		for fi, err := range d.entries(ctx, at(name)) {
 			var info Info
@@ -182,13 +185,53 @@ func (d *Disk) List(ctx context.Context, name string) iter.Seq2[Info, error] {
 	}
 }
 
-// entries yields what a folder holds, a batch at a time so that memory is
-// bounded. A failure is yielded last.
+// names yields no more of what a folder holds than the directory itself tells.
+func (d *Disk) names(ctx context.Context, place string) iter.Seq2[Info, error] {
+	return func(yield func(Info, error) bool) {
+		for e, err := range d.dirents(ctx, place, unrooted) {
+			var info Info
+			if err == nil {
+				if !e.IsDir() && !e.Type().IsRegular() || !proper(e.Name()) {
+					continue
+				}
+				info = Info{Name: e.Name(), Dir: e.IsDir(), Rights: All}
+			}
+			if !yield(info, err) {
+				return
+			}
+		}
+	}
+}
+
+// entries yields what a folder holds. A failure is yielded last.
 func (d *Disk) entries(ctx context.Context, place string) iter.Seq2[fs.FileInfo, error] {
 	return func(yield func(fs.FileInfo, error) bool) {
+		for e, err := range d.dirents(ctx, place, nil) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			// A file from a Root has described its entries already.
+			fi, err := e.Info()
+			if err == nil && plain(fi) && proper(fi.Name()) && !yield(fi, nil) {
+				return
+			}
+		}
+	}
+}
+
+// dirents reads a folder a batch at a time, so that memory is bounded, through
+// what by makes of it. A failure is yielded last.
+func (d *Disk) dirents(ctx context.Context, place string, by func(*os.File) (*os.File, error)) iter.Seq2[fs.DirEntry, error] {
+	return func(yield func(fs.DirEntry, error) bool) {
 		dir, err := d.open(place)
+		if err == nil && by != nil {
+			opened := dir
+			dir, err = by(opened)
+			opened.Close()
+		}
 		if err != nil {
-			yield(nil, err)
+			yield(nil, translate(err))
 			return
 		}
 		defer dir.Close()
@@ -199,9 +242,7 @@ func (d *Disk) entries(ctx context.Context, place string) iter.Seq2[fs.FileInfo,
 			}
 			batch, err := dir.ReadDir(256)
 			for _, e := range batch {
-				// A file from a Root has described its entries already.
-				fi, err := e.Info()
-				if err == nil && plain(fi) && proper(fi.Name()) && !yield(fi, nil) {
+				if !yield(e, nil) {
 					return
 				}
 			}

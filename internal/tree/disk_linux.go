@@ -17,6 +17,16 @@ func inodeOf(fi fs.FileInfo) (uint64, bool) {
 	return st.Ino, true
 }
 
+// unrooted is a folder once more, as a file that does not describe its entries
+// while it lists them: one that was opened in a Root looks at each.
+func unrooted(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
 // freeBytes is what the disk below root has room for, -1 when it does not say.
 func freeBytes(root *os.Root) int64 {
 	f, err := root.Open(".")

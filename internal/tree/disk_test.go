@@ -70,6 +70,16 @@ func names(t testing.TB, tr tree.Tree, folder string) []string {
 		}
 		found[info.Name] = true
 	}
+	short := map[string]bool{}
+	for info, err := range tr.List(tree.NamesOnly(t.Context()), folder) {
+		if err != nil {
+			t.Fatalf("List %q, names only: %v", folder, err)
+		}
+		short[info.Name] = true
+	}
+	if !maps.Equal(found, short) {
+		t.Errorf("List %q, names only: %v, not %v", folder, short, found)
+	}
 	return slices.Sorted(maps.Keys(found))
 }
 
@@ -414,6 +424,9 @@ func TestDiskLeaksNoFiles(t *testing.T) {
 		cancelled, cancel := context.WithCancel(ctx)
 		cancel()
 		for range d.List(cancelled, "a") {
+		}
+		for range d.List(tree.NamesOnly(ctx), "a") {
+			break
 		}
 	}
 	if after := open(); after > before {

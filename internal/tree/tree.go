@@ -43,6 +43,12 @@ type Tree interface {
 	Usage(ctx context.Context, name string) (Usage, error)
 }
 
+type namesKey struct{}
+
+// NamesOnly is ctx for a List of which only Name and Dir are wanted: a tree may
+// leave out what it would have to look at each entry for.
+func NamesOnly(ctx context.Context) context.Context { return context.WithValue(ctx, namesKey{}, true) }
+
 // File is an open file: reads start at the current offset. On a remote tree
 // nothing is fetched before the first Read.
 type File interface {

@@ -449,6 +449,16 @@ func (b *bench) list(name string) map[string]tree.Info {
 		}
 		entries[info.Name] = info
 	}
+	short := 0
+	for info, err := range b.List(tree.NamesOnly(b.ctx()), name) {
+		if known, ok := entries[info.Name]; err != nil || !ok || known.Dir != info.Dir {
+			b.t.Errorf("List %q, names only: %q (folder: %t), %v", name, info.Name, info.Dir, err)
+		}
+		short++
+	}
+	if short != len(entries) {
+		b.t.Errorf("List %q, names only: %d of %d", name, short, len(entries))
+	}
 	return entries
 }
 
