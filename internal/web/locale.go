@@ -223,12 +223,21 @@ func (l *Locale) one(n int64) bool {
 // Number writes a number.
 func (l *Locale) Number(n int64) string { return l.numbers.Sprintf("%d", n) }
 
+// num writes a number, with one digit behind the whole if it has such.
+func (l *Locale) num(n any) string {
+	if f, ok := n.(float64); ok {
+		return l.numbers.Sprintf("%.1f", f)
+	}
+	i, _ := number(n)
+	return l.Number(i)
+}
+
 // Bytes writes a size, in units of a thousand; -1 is not known.
 func (l *Locale) Bytes(n int64) string {
 	if n < 0 {
 		return "–"
 	}
-	units := []string{"B", "kB", "MB", "GB", "TB", "PB", "EB"}
+	units := strings.Fields(l.texts()["size.units"].Other)
 	f, i := float64(n), 0
 	for f >= 999.5 && i < len(units)-1 {
 		f, i = f/1000, i+1
@@ -339,7 +348,7 @@ func (l *Locale) said(scope, s string, within int) (t string, known bool) {
 }
 
 // sizeText is a size as programs write it.
-var sizeText = regexp.MustCompile(`^([0-9]+)\.([0-9]+)( [KMGTP]?i?B)$`)
+var sizeText = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) ([KMGTP]?i?)B$`)
 
 // local writes a date, a time or a size as people write it; other text stays.
 func (l *Locale) local(s string) string {
@@ -349,12 +358,12 @@ func (l *Locale) local(s string) string {
 	if at, err := time.Parse(time.RFC3339, s); err == nil {
 		return l.When(at.Local())
 	}
-	return sizeText.ReplaceAllString(s, "${1}"+l.decimal()+"${2}${3}")
-}
-
-// decimal is what stands before the digits behind the whole.
-func (l *Locale) decimal() string {
-	return strings.Trim(l.numbers.Sprintf("%.1f", 0.5), "05")
+	if m := sizeText.FindStringSubmatch(s); m != nil {
+		byteUnit, _, _ := strings.Cut(l.texts()["size.units"].Other, " ")
+		point := strings.Trim(l.numbers.Sprintf("%.1f", 0.5), "05")
+		return strings.Replace(m[1], ".", point, 1) + "\u00a0" + m[2] + byteUnit
+	}
+	return s
 }
 
 // Help says what a setting means; in English as it stands in the file.

@@ -190,7 +190,7 @@ func funcs(l *Locale) template.FuncMap {
 		"acts":    l.Acts,
 		"text":    l.SaidText,
 		"bytes":   l.Bytes,
-		"num":     func(n any) string { i, _ := number(n); return l.Number(i) },
+		"num":     l.num,
 		"when":    func(at any) template.HTML { return timeElement(at, l.When) },
 		"day":     func(at any) template.HTML { return timeElement(at, l.Day) },
 		"icon":    icon,
