@@ -2,6 +2,7 @@ package web
 
 import (
 	"go/ast"
+	"go/token"
 	"maps"
 	"regexp"
 	"slices"
@@ -19,15 +20,16 @@ func TestEveryActOfTheAuditHasWordsInEveryLanguage(t *testing.T) {
 		t.Fatalf("found %d acts and %d kinds of things", len(acts), len(kinds))
 	}
 	for _, l := range Locales {
-		for prefix, codes := range map[string][]string{actPrefix: slices.Sorted(maps.Keys(acts)), kindPrefix: slices.Sorted(maps.Keys(kinds))} {
-			var has []string
-			for key := range l.texts() {
-				if code, ok := strings.CutPrefix(key, prefix); ok {
-					has = append(has, code)
+		for prefix, codes := range map[string]map[string]token.Position{actPrefix: acts, kindPrefix: kinds} {
+			for _, code := range slices.Sorted(maps.Keys(codes)) {
+				if l.texts()[prefix+code].Other == "" {
+					t.Errorf("%s: %s has no %s%s", codes[code], l.Tag, prefix, code)
 				}
 			}
-			if slices.Sort(has); !slices.Equal(has, codes) {
-				t.Errorf("%s has words for %v, and the programs say %v", l.Tag, has, codes)
+			for key := range l.texts() {
+				if code, ok := strings.CutPrefix(key, prefix); ok && codes[code] == (token.Position{}) {
+					t.Errorf("%s has %s, which no program says", l.Tag, key)
+				}
 			}
 		}
 	}
