@@ -174,7 +174,7 @@ func checkDisplayName(name string) error {
 }
 
 // event is an act on a user, for the audit.
-func (u *User) event(action string, details audit.Details) audit.Event {
+func (u *User) event(action audit.Action, details audit.Details) audit.Event {
 	return audit.Event{Action: action, Kind: "user", ID: u.ID, Name: u.Name, Details: details}
 }
 
@@ -260,7 +260,7 @@ func (a *Accounts) setPassword(ctx context.Context, id string, p, but ocm.Secret
 }
 
 // note records an act on the user of an id.
-func (a *Accounts) note(ctx context.Context, tx bun.IDB, action, id string, details audit.Details) error {
+func (a *Accounts) note(ctx context.Context, tx bun.IDB, action audit.Action, id string, details audit.Details) error {
 	var u User
 	if err := tx.NewSelect().Model(&u).Where("id = ?", id).Scan(ctx); err != nil {
 		return err
@@ -451,7 +451,7 @@ func (a *Accounts) AddGroup(ctx context.Context, name, displayName string) (Grou
 }
 
 // event is an act on a group, for the audit.
-func (g *Group) event(action string, details audit.Details) audit.Event {
+func (g *Group) event(action audit.Action, details audit.Details) audit.Event {
 	return audit.Event{Action: action, Kind: "group", ID: g.ID, Name: g.Name, Details: details}
 }
 
@@ -532,7 +532,7 @@ func (a *Accounts) RemoveMember(ctx context.Context, groupID, userID string) err
 }
 
 // member changes who is in a group, and records it if it is a change.
-func (a *Accounts) member(ctx context.Context, groupID, userID, action string, f func(ctx context.Context, tx bun.Tx, m *membership) (sql.Result, error)) error {
+func (a *Accounts) member(ctx context.Context, groupID, userID string, action audit.Action, f func(ctx context.Context, tx bun.Tx, m *membership) (sql.Result, error)) error {
 	return a.inGroup(ctx, groupID, func(ctx context.Context, tx bun.Tx, g *Group) error {
 		var u User
 		err := tx.NewSelect().Model(&u).Where("id = ?", userID).Scan(ctx)

@@ -69,8 +69,8 @@ func (a *Accounts) AppPassword(ctx context.Context, userID, label string) (ocm.S
 
 // begun and ended are what the audit calls the acts on a kind of credential.
 var (
-	begun = map[string]string{kindSession: "session.began", kindApp: "app-password.made"}
-	ended = map[string]string{kindSession: "session.ended", kindApp: "app-password.ended"}
+	begun = map[string]audit.Action{kindSession: "session.began", kindApp: "app-password.made"}
+	ended = map[string]audit.Action{kindSession: "session.ended", kindApp: "app-password.ended"}
 )
 
 func (a *Accounts) grant(ctx context.Context, secret ocm.Secret, c Credential) error {

@@ -70,9 +70,13 @@ func As(ctx context.Context, kind, id, name string) context.Context {
 	return With(ctx, by)
 }
 
+// Action is a stable word for an act: operators filter by it, and by its
+// beginning.
+type Action string
+
 // Event is what a domain method says of a change.
 type Event struct {
-	Action string // a stable word: operators filter by it, and by its beginning
+	Action Action
 	Kind   string // of the object
 	ID     string
 	Name   string // as people know it: a name, or a path
@@ -141,7 +145,7 @@ func entry(ctx context.Context, now time.Time, e Event) (*Entry, error) {
 		}
 	}
 	return &Entry{
-		ID: store.NewID(), At: store.Millis(now), Action: e.Action,
+		ID: store.NewID(), At: store.Millis(now), Action: string(e.Action),
 		ActorKind: by.Kind, ActorID: by.ID, Actor: cut(by.Name), ObjectKind: e.Kind, ObjectID: cut(e.ID), Object: cut(e.Name),
 		Target: cut(e.Target), Origin: by.Origin, Request: by.Request, Outcome: Done, Details: string(details),
 	}, nil

@@ -67,6 +67,26 @@ func (b *tab) inspect(path string) {
 	b.scheme("light")
 }
 
+// fits looks at a page with all that it keeps folded, in a wide and in a narrow
+// window.
+func (b *tab) fits(path string) {
+	b.t.Helper()
+	for _, look := range []struct {
+		name          string
+		width, height int64
+	}{{"wide", 1280, 860}, {"narrow", 320, 640}} {
+		b.size(look.width, look.height)
+		b.visit(path)
+		b.until("all is unfolded", `[...document.querySelectorAll("main details:not(.confirm)")].every((d) => (d.open = true))`)
+		if by := b.overflow(); by > 0 {
+			b.t.Errorf("%s, %s: %d pixels wider than the window", path, look.name, by)
+			b.widest()
+		}
+		b.picture(look.name)
+	}
+	b.size(1280, 860)
+}
+
 // widest tells what makes a page too wide.
 func (b *tab) widest() {
 	b.t.Helper()

@@ -1,12 +1,15 @@
 package browsertest
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/config"
 	"github.com/weft-mesh/weft/internal/mail"
+	"github.com/weft-mesh/weft/internal/server"
 	"github.com/weft-mesh/weft/internal/weftest"
+	"github.com/weft-mesh/weft/internal/wire"
 )
 
 func TestPagesOfVisitors(t *testing.T) {
@@ -79,6 +82,7 @@ func TestPagesOfOperators(t *testing.T) {
 	olga.Befriend(bob)
 	olga.Put("a text with a name that goes on and on and does not come to an end soon, as names of reports do.txt", "x")
 	olga.Share("a text with a name that goes on and on and does not come to an end soon, as names of reports do.txt", bob.Address)
+	bob.Accept("a text with a name that goes on and on and does not come to an end soon, as names of reports do.txt")
 	olga.Put("b.txt", "x")
 	olga.Share("b.txt", "nobody@nowhere.invalid")
 	olga.API("POST", "/groups", map[string]any{"name": "staff", "displayName": "All who work here"}, nil)
@@ -94,6 +98,31 @@ func TestPagesOfOperators(t *testing.T) {
 			b.inspect(path)
 			b.quiet()
 		})
+	}
+	// Others have longer words.
+	var decided string
+	weftest.Until(t, "the acceptance is on the wire", func() bool {
+		list, err := north.Server.OnTheWire(t.Context(), wire.Filter{Limit: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(list, func(x server.ExchangeView) bool { return x.Direction == "in" && x.Operation != "/ocm/invite-accepted" })
+		if i >= 0 {
+			decided = list[i].ID
+		}
+		return i >= 0
+	})
+	for _, lang := range []string{"de", "fr", "es"} {
+		if err := north.Server.Accounts.SetLanguage(t.Context(), olga.User.ID, lang); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"/admin", "/admin/peers/" + string(south.Host), "/admin/policy", "/admin/audit", "/admin/config", "/admin/wire/" + decided} {
+			t.Run(lang+path, func(t *testing.T) {
+				b.t = t
+				b.fits(path)
+				b.quiet()
+			})
+		}
 	}
 	b.t = t
 }

@@ -55,6 +55,9 @@ func (c *Config) SealedBy() string {
 	return FromFile
 }
 
+// NotShown is in place of a secret's value.
+const NotShown = "set, not shown"
+
 // shown writes a value without its secrets: those of keys that are secret, and
 // the password in a URL.
 func shown(key string, v any) string {
@@ -64,7 +67,7 @@ func shown(key string, v any) string {
 		}
 	}
 	if secret(key, v) && !reflect.ValueOf(v).IsZero() {
-		return "set, not shown"
+		return NotShown
 	}
 	if d, ok := v.(time.Duration); ok {
 		return `"` + short(d) + `"`

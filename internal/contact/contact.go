@@ -206,7 +206,7 @@ func (s *Service) Add(ctx context.Context, user account.User, address string, e 
 }
 
 // note records an act on a contact for the audit.
-func (s *Service) note(ctx context.Context, tx bun.IDB, action string, c *Contact, details audit.Details) error {
+func (s *Service) note(ctx context.Context, tx bun.IDB, action audit.Action, c *Contact, details audit.Details) error {
 	return audit.Note(ctx, tx, s.Now(), audit.Event{Action: action, Kind: "contact", ID: c.ID, Name: c.Name, Target: c.Address, Details: details})
 }
 

@@ -197,7 +197,7 @@ func (d *Directories) Subscribe(ctx context.Context, address string, key []byte)
 }
 
 // note records an act on a directory for the audit.
-func (d *Directories) note(ctx context.Context, tx bun.IDB, action, id string, details audit.Details) error {
+func (d *Directories) note(ctx context.Context, tx bun.IDB, action audit.Action, id string, details audit.Details) error {
 	return audit.Note(ctx, tx, d.Now(), audit.Event{Action: action, Kind: "directory", ID: id, Details: details})
 }
 

@@ -137,7 +137,7 @@ func (s *Service) Invite(ctx context.Context, owner account.User, n NewInvite) (
 }
 
 // noteInvite records an act on an invite for the audit.
-func (s *Service) noteInvite(ctx context.Context, tx bun.IDB, action string, i *Invite) error {
+func (s *Service) noteInvite(ctx context.Context, tx bun.IDB, action audit.Action, i *Invite) error {
 	return audit.Note(ctx, tx, s.Now(), audit.Event{Action: action, Kind: "invite", ID: i.ID, Name: i.Email, Target: i.AcceptedBy})
 }
 

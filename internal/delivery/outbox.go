@@ -231,7 +231,7 @@ func (o *Outbox) Resend(ctx context.Context, id string) error {
 }
 
 // event is what became of a message, for the audit.
-func (r *Row) event(action string, details audit.Details) audit.Event {
+func (r *Row) event(action audit.Action, details audit.Details) audit.Event {
 	details["kind"], details["about"] = r.Kind, r.OrderKey
 	return audit.Event{Action: action, Kind: "message", ID: r.ID, Name: r.Kind, Target: r.PeerHost, Details: details}
 }

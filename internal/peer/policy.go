@@ -388,7 +388,7 @@ func (p *Policy) put(ctx context.Context, tx bun.Tx, r Rule) error {
 
 // noteRule records an act on a rule for the audit, with all that it takes to undo
 // it.
-func (p *Policy) noteRule(ctx context.Context, tx bun.Tx, action, pattern string, details audit.Details) error {
+func (p *Policy) noteRule(ctx context.Context, tx bun.Tx, action audit.Action, pattern string, details audit.Details) error {
 	return audit.Note(ctx, tx, p.Now(), audit.Event{Action: action, Kind: "rule", ID: pattern, Name: pattern, Target: pattern, Details: details})
 }
 

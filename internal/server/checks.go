@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -202,7 +203,11 @@ func (s *Server) checkClock(ctx context.Context, c *Check) {
 	slices.Sort(off)
 	median := off[len(off)/2]
 	c.Found = "Right, by what other servers say."
-	say := fmt.Sprintf("It is %s %s, by what other servers say.", median.Abs().Round(time.Second), map[bool]string{true: "ahead", false: "behind"}[median > 0])
+	say := "It is %s behind, by what other servers say."
+	if median > 0 {
+		say = "It is %s ahead, by what other servers say."
+	}
+	say = fmt.Sprintf(say, median.Abs().Round(time.Second))
 	switch {
 	case median.Abs() >= clockWrong:
 		c.worse(CheckBad, say, "Set it, and keep it by NTP: others refuse signatures of another time.")
@@ -231,20 +236,19 @@ const (
 
 func (s *Server) checkDisk(_ context.Context, c *Check) {
 	c.Name, c.Keys = "Disk", []string{"storage", "database"}
-	for what, dir := range map[string]string{"the files": s.conf.StoragePath(), "the database": filepath.Dir(s.conf.DatabasePath())} {
-		free, total := tree.Space(dir)
+	for _, of := range []struct{ dir, left, untold string }{
+		{s.conf.StoragePath(), "The files have %s left of %s.", "The room left for the files cannot be told."},
+		{filepath.Dir(s.conf.DatabasePath()), "The database has %s left of %s.", "The room left for the database cannot be told."},
+	} {
+		free, total := tree.Space(of.dir)
 		if free < 0 { // before the first home there is no folder
 			free, total = tree.Space(s.conf.Data)
 		}
-		say := fmt.Sprintf("%s have %s left of %s.", strings.ToUpper(what[:1])+what[1:], sizeText(free), sizeText(total))
-		if what == "the database" {
-			say = strings.Replace(say, "have", "has", 1)
-		} else if c.Found == "" {
-			c.Found = say
-		}
+		say := fmt.Sprintf(of.left, sizeText(free), sizeText(total))
+		c.Found = cmp.Or(c.Found, say)
 		switch {
 		case free < 0:
-			c.worse(CheckWarn, "The room left for "+what+" cannot be told.", "Watch the disk by other means.")
+			c.worse(CheckWarn, of.untold, "Watch the disk by other means.")
 		case free < noRoom:
 			c.worse(CheckBad, say, "Make room: nothing can be written soon.")
 		case free < littleRoom && free < total/10:
@@ -257,7 +261,7 @@ func (s *Server) checkDisk(_ context.Context, c *Check) {
 func sizeText(n int64) string {
 	f, units := float64(n), []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
 	i := 0
-	for f >= 1024 && i < len(units)-1 {
+	for f >= 999.5 && i < len(units)-1 {
 		f, i = f/1024, i+1
 	}
 	return fmt.Sprintf("%.3g %s", f, units[i])
@@ -307,7 +311,7 @@ func (s *Server) checkOutbox(ctx context.Context, c *Check) {
 	case b.Dead > 0:
 		c.worse(CheckWarn, fmt.Sprintf("Messages that were given up: %d.", b.Dead), "See why, and resend them: weft outbox list.")
 	case b.Oldest > 0 && age > time.Hour:
-		c.worse(CheckWarn, fmt.Sprintf("Messages that wait: %d, the oldest for %s.", b.Waiting, age.Round(time.Hour)), "See which server does not answer: weft outbox list.")
+		c.worse(CheckWarn, fmt.Sprintf("Messages that wait: %d, the oldest for %d h.", b.Waiting, age.Round(time.Hour)/time.Hour), "See which server does not answer: weft outbox list.")
 	}
 }
 
@@ -351,6 +355,9 @@ type SettingView struct {
 	State    string `json:"state" enum:"good,warn,bad" doc:"of the checks that are about it"`
 	Found    string `json:"found,omitempty" doc:"by those checks"`
 }
+
+// Hidden reports whether the value is a secret that is not shown.
+func (v SettingView) Hidden() bool { return v.Value == config.NotShown }
 
 // ConfigView is the configuration with its checks.
 type ConfigView struct {

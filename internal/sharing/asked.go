@@ -539,6 +539,11 @@ func (s *Service) close(ctx context.Context, q *ReceivedRequest, state string) e
 	return s.DB.Tx(ctx, func(ctx context.Context, tx bun.Tx) error { return s.answered(ctx, tx, q, state) })
 }
 
+// answerActs are what the audit calls the answers of owners.
+var answerActs = map[string]audit.Action{
+	QuestionGranted: "request.granted", QuestionRefused: "request.refused", QuestionIgnored: "request.ignored",
+}
+
 // answered records an owner's answer, in tx.
 func (s *Service) answered(ctx context.Context, tx bun.Tx, q *ReceivedRequest, state string) error {
 	_, err := tx.NewUpdate().Model((*ReceivedRequest)(nil)).Where("id = ?", q.ID).Set("state = ?", state).Set("updated_at = ?", s.Now().UnixMilli()).Exec(ctx)
@@ -548,7 +553,7 @@ func (s *Service) answered(ctx context.Context, tx bun.Tx, q *ReceivedRequest, s
 	if err := s.Notices.Settled(ctx, tx, q.OwnerID, q.ID); err != nil {
 		return err
 	}
-	return s.noteRequest(ctx, tx, "request."+state, q.ID, q.ShareID, q.Asker, audit.Details{"with": q.ShareWith, "share": q.NewID})
+	return s.noteRequest(ctx, tx, answerActs[state], q.ID, q.ShareID, q.Asker, audit.Details{"with": q.ShareWith, "share": q.NewID})
 }
 
 // sweepRequests gives up questions that nobody answers, and forgets old ones.

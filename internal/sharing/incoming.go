@@ -624,6 +624,9 @@ func (s *Service) turnDown(ctx context.Context, userID, id, state string) error 
 	return err
 }
 
+// turnActs are what the audit calls the ways to turn a share down.
+var turnActs = map[string]audit.Action{MemberDeclined: "share.declined", MemberLeft: "share.left"}
+
 // giveBack takes a share from a person, in tx. Its sender is told when nobody of
 // the recipients is left.
 func (s *Service) giveBack(ctx context.Context, tx bun.Tx, userID string, r *Received, state string) error {
@@ -634,7 +637,7 @@ func (s *Service) giveBack(ctx context.Context, tx bun.Tx, userID string, r *Rec
 	if err := s.Notices.Settled(ctx, tx, userID, r.ID); err != nil {
 		return err
 	}
-	if err := s.noteReceived(ctx, tx, "share."+state, &r.Incoming, audit.Details{"by": userID}); err != nil {
+	if err := s.noteReceived(ctx, tx, turnActs[state], &r.Incoming, audit.Details{"by": userID}); err != nil {
 		return err
 	}
 	others, err := tx.NewSelect().Model((*Member)(nil)).

@@ -334,7 +334,7 @@ func (s *Service) recipientGone(ctx context.Context, tx bun.Tx, shareType string
 
 // noteAnswer records what a recipient on another server made of a share of ours;
 // of one on this server it is recorded on their side.
-func (s *Service) noteAnswer(ctx context.Context, tx bun.Tx, peer ocm.Host, action string, o *Outgoing) error {
+func (s *Service) noteAnswer(ctx context.Context, tx bun.Tx, peer ocm.Host, action audit.Action, o *Outgoing) error {
 	if peer == s.Self {
 		return nil
 	}

@@ -2,14 +2,9 @@ package web
 
 import (
 	"go/ast"
-	"go/parser"
 	"go/token"
-	"io/fs"
 	"maps"
-	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -50,83 +45,9 @@ func TestErrorsThatPeopleMeetAreInEveryLanguage(t *testing.T) {
 	}
 }
 
-// errorCodes reads the programs for the codes of errors and where each stands:
-// constants of the type ocm.Code, and literals given for one.
+// errorCodes are the codes of errors and where each stands.
 func errorCodes(t *testing.T) map[string]token.Position {
-	set := token.NewFileSet()
-	var files []*ast.File
-	root := filepath.Join("..", "..")
-	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && name != root && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata"):
-			return filepath.SkipDir
-		case d.IsDir(), !strings.HasSuffix(name, ".go"), strings.HasSuffix(name, "_test.go"):
-			return nil
-		}
-		f, err := parser.ParseFile(set, name, nil, parser.SkipObjectResolution)
-		files = append(files, f)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	takes := map[string][]int{"Code": {0}} // the parameters of functions that are a Code
-	for _, f := range files {
-		for _, d := range f.Decls {
-			fn, ok := d.(*ast.FuncDecl)
-			if !ok {
-				continue
-			}
-			at := 0
-			for _, p := range fn.Type.Params.List {
-				for range max(len(p.Names), 1) {
-					if last(p.Type) == "Code" {
-						takes[fn.Name.Name] = append(takes[fn.Name.Name], at)
-					}
-					at++
-				}
-			}
-		}
-	}
-
-	codes := map[string]token.Position{}
-	is := regexp.MustCompile(`^([A-Z]+(_[A-Z]+)*|[a-z]+(_[a-z]+)+)$`)
-	take := func(e ast.Expr) {
-		if lit, ok := e.(*ast.BasicLit); ok {
-			if s, err := strconv.Unquote(lit.Value); err == nil && is.MatchString(s) {
-				codes[s] = set.Position(lit.Pos())
-			}
-		}
-	}
-	for _, f := range files {
-		ast.Inspect(f, func(n ast.Node) bool {
-			switch n := n.(type) {
-			case *ast.ValueSpec:
-				for _, v := range n.Values {
-					if last(n.Type) == "Code" {
-						take(v)
-					}
-				}
-			case *ast.CallExpr:
-				for _, at := range takes[last(n.Fun)] {
-					if at < len(n.Args) {
-						take(n.Args[at])
-					}
-				}
-			case *ast.CompositeLit:
-				for _, e := range n.Elts {
-					if kv, ok := e.(*ast.KeyValueExpr); ok && last(n.Type) == "Error" && last(kv.Key) == "Code" {
-						take(kv.Value)
-					}
-				}
-			}
-			return true
-		})
-	}
-	return codes
+	return literals(sources(t), "Code", "Error", "Code", `^([A-Z]+(_[A-Z]+)*|[a-z]+(_[a-z]+)+)$`)
 }
 
 // last is a name without its package.

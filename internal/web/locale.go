@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"golang.org/x/text/feature/plural"
 	"golang.org/x/text/language"
@@ -58,12 +60,19 @@ func (t *text) UnmarshalJSON(b []byte) error {
 // pattern finds the place of a text that is kept in English, such as the reason
 // why a share waits.
 type pattern struct {
-	is  *regexp.Regexp
-	key string
+	is    *regexp.Regexp
+	key   string
+	words bool // it has words of its own around its places
 }
 
-// saidPrefix begins the keys of texts that the database holds in English.
-const saidPrefix = "said."
+// The beginnings of keys that a program puts together.
+const (
+	saidPrefix = "said."        // texts that are kept in English, wherever they stand
+	stepPrefix = "step."        // what a check of a request found, by the check's name
+	helpPrefix = "config.help." // what a setting means, but in English: internal/config has that
+	actPrefix  = "audit.act."   // the acts of the audit
+	kindPrefix = "audit.kind."  // what they are done to
+)
 
 // Locales are all languages; the first is the one without others.
 var Locales []*Locale
@@ -113,15 +122,27 @@ func readTexts(tag string) (map[string]text, error) {
 	return all, nil
 }
 
-// patterns find the texts that the database holds in English.
-var patterns = sync.OnceValue(func() []pattern {
-	var out []pattern
+// patterns find the texts that are kept in English, by where they stand: "said.",
+// or "step.CHECK.".
+var patterns = sync.OnceValue(func() map[string][]pattern {
+	out := map[string][]pattern{}
 	texts := Locales[0].texts()
 	for _, key := range slices.Sorted(maps.Keys(texts)) {
-		if t := texts[key]; strings.HasPrefix(key, saidPrefix) {
-			quoted := placeholder.ReplaceAllString(regexp.QuoteMeta(strings.NewReplacer("{", "\x00", "}", "\x01").Replace(t.Other)), "(.*?)")
-			out = append(out, pattern{regexp.MustCompile("(?s)^" + quoted + "$"), key})
+		scope := saidPrefix
+		if name, ok := strings.CutPrefix(key, stepPrefix); ok {
+			check, _, deeper := strings.Cut(name, ".")
+			if !deeper { // the name of the check
+				continue
+			}
+			scope = stepPrefix + check + "."
+		} else if !strings.HasPrefix(key, saidPrefix) {
+			continue
 		}
+		marked := strings.NewReplacer("{", "\x00", "}", "\x01").Replace(texts[key].Other)
+		out[scope] = append(out[scope], pattern{
+			is:  regexp.MustCompile("(?s)^" + placeholder.ReplaceAllString(regexp.QuoteMeta(marked), "(.*?)") + "$"),
+			key: key, words: strings.ContainsFunc(placeholder.ReplaceAllString(marked, ""), unicode.IsLetter),
+		})
 	}
 	return out
 })
@@ -202,12 +223,21 @@ func (l *Locale) one(n int64) bool {
 // Number writes a number.
 func (l *Locale) Number(n int64) string { return l.numbers.Sprintf("%d", n) }
 
+// num writes a number, with one digit behind the whole if it has such.
+func (l *Locale) num(n any) string {
+	if f, ok := n.(float64); ok {
+		return l.numbers.Sprintf("%.1f", f)
+	}
+	i, _ := number(n)
+	return l.Number(i)
+}
+
 // Bytes writes a size, in units of a thousand; -1 is not known.
 func (l *Locale) Bytes(n int64) string {
 	if n < 0 {
 		return "–"
 	}
-	units := []string{"B", "kB", "MB", "GB", "TB", "PB", "EB"}
+	units := strings.Fields(l.texts()["size.units"].Other)
 	f, i := float64(n), 0
 	for f >= 999.5 && i < len(units)-1 {
 		f, i = f/1000, i+1
@@ -261,22 +291,102 @@ func (l *Locale) Error(err error) string {
 	return string(e.Code)
 }
 
-// Said translates a text that the database holds in English, if the catalogue
-// knows it.
+// Said translates a text that is kept in English, if the catalogue knows it.
 func (l *Locale) Said(s string) string {
-	if l == Locales[0] {
-		return s
+	t, _ := l.said(saidPrefix, s, 0)
+	return t
+}
+
+// Foreign is Said for a text that may be another server's or the system's: what
+// the catalogue does not know is marked as English.
+func (l *Locale) Foreign(s string) template.HTML {
+	t, known := l.said(saidPrefix, s, 0)
+	t = html.EscapeString(t)
+	if !known {
+		t = `<span lang="en">` + t + `</span>`
 	}
-	for _, p := range patterns() {
+	return template.HTML(t) //nolint:gosec // escaped
+}
+
+// Step translates what a check of a request found.
+func (l *Locale) Step(check, found string) template.HTML {
+	t, known := l.said(stepPrefix+check+".", found, 0)
+	if !known {
+		return l.Foreign(found)
+	}
+	return template.HTML(html.EscapeString(t)) //nolint:gosec // escaped
+}
+
+// maxWithin is how deep a text that is kept in English is looked for in another:
+// some of it is other people's.
+const maxWithin = 4
+
+// said finds a text among the patterns of a scope, and what is in its places
+// wherever it may stand. A pattern without words of its own knows as much as
+// what is in its first place.
+func (l *Locale) said(scope, s string, within int) (t string, known bool) {
+	if l == Locales[0] {
+		return s, true
+	}
+	if within > maxWithin {
+		return s, false
+	}
+	for _, p := range patterns()[scope] {
 		m := p.is.FindStringSubmatch(s)
 		if m == nil {
 			continue
 		}
+		known = p.words
 		args := make([]any, len(m)-1)
 		for i, part := range m[1:] {
-			args[i] = l.Said(part)
+			text, ok := l.said(saidPrefix, part, within+1)
+			args[i], known = l.local(text), known || i == 0 && ok
 		}
-		return l.T(p.key, args...)
+		return l.T(p.key, args...), known
+	}
+	return s, false
+}
+
+// sizeText is a size as programs write it.
+var sizeText = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) ([KMGTP]?i?)B$`)
+
+// local writes a date, a time or a size as people write it; other text stays.
+func (l *Locale) local(s string) string {
+	if at, err := time.Parse(time.DateOnly, s); err == nil {
+		return l.Day(at)
+	}
+	if at, err := time.Parse(time.RFC3339, s); err == nil {
+		return l.When(at.Local())
+	}
+	if m := sizeText.FindStringSubmatch(s); m != nil {
+		byteUnit, _, _ := strings.Cut(l.texts()["size.units"].Other, " ")
+		point := strings.Trim(l.numbers.Sprintf("%.1f", 0.5), "05")
+		return strings.Replace(m[1], ".", point, 1) + "\u00a0" + m[2] + byteUnit
 	}
 	return s
+}
+
+// Help says what a setting means; in English as it stands in the file.
+func (l *Locale) Help(key, english string) string {
+	return cmp.Or(l.texts()[helpPrefix+key].Other, english)
+}
+
+// word gives the text of a code whose keys begin with a prefix: the code itself
+// where there is none.
+func (l *Locale) word(prefix string) func(code string) string {
+	return func(code string) string { return cmp.Or(l.texts()[prefix+code].Other, code) }
+}
+
+// Act is an act of the audit in words.
+type Act struct{ Code, Words string }
+
+// Acts lists the acts of the audit by their codes.
+func (l *Locale) Acts() []Act {
+	var out []Act
+	for _, key := range slices.Sorted(maps.Keys(l.texts())) {
+		if code, ok := strings.CutPrefix(key, actPrefix); ok {
+			out = append(out, Act{code, l.texts()[key].Other})
+		}
+	}
+	return out
 }
