@@ -199,12 +199,15 @@ func (a *Accounts) ByName(ctx context.Context, name string) (User, error) {
 }
 
 func (a *Accounts) user(ctx context.Context, where, arg string) (User, error) {
-	var u User
-	err := a.db.Read.NewSelect().Model(&u).Where(where, arg).Scan(ctx)
-	if store.NotFound(err) {
+	var found []User
+	err := a.db.Find(ctx, &found, where, arg)
+	if err != nil {
+		return User{}, err
+	}
+	if len(found) == 0 {
 		return User{}, ErrNoUser
 	}
-	return u, err
+	return found[0], nil
 }
 
 // List lists all users by name.

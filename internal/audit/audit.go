@@ -128,7 +128,7 @@ func Note(ctx context.Context, tx bun.IDB, now time.Time, e Event) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.NewInsert().Model(row).Exec(ctx)
+	_, err = store.Insert(ctx, tx, []Entry{*row}, "")
 	return err
 }
 

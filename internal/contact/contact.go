@@ -429,8 +429,13 @@ func (s *Service) Standings(ctx context.Context, userIDs []string, address strin
 		return nil, nil
 	}
 	var rows []Contact
-	err := s.DB.Read.NewSelect().Model(&rows).Column("user_id", "invited", "trusted", "blocked", "gone_at").
-		Where("address = ?", address).Where("user_id IN (?)", bun.List(userIDs)).Scan(ctx)
+	var err error
+	if len(userIDs) == 1 {
+		err = s.DB.Find(ctx, &rows, "user_id = ? AND address = ?", userIDs[0], address)
+	} else {
+		err = s.DB.Read.NewSelect().Model(&rows).Column("user_id", "invited", "trusted", "blocked", "gone_at").
+			Where("address = ?", address).Where("user_id IN (?)", bun.List(userIDs)).Scan(ctx)
+	}
 	out := map[string]Standing{}
 	for _, c := range rows {
 		here := c.GoneAt == 0

@@ -176,6 +176,7 @@ type Event struct {
 	Subject string // what it is about; "" for the share or other thing that About names
 	About   Params
 	Request string // "" for that of the context
+	Fresh   bool   // nothing can have been told of its subject before
 }
 
 // Put writes a notice of an event for each of some people, in the transaction of
@@ -193,11 +194,13 @@ func (s *Service) Put(ctx context.Context, tx bun.IDB, e Event, userIDs ...strin
 	now := s.Now().UnixMilli()
 	subject := cmp.Or(e.Subject, about.Share, about.Request, about.Acceptance, about.Who)
 	var before []Notice
-	err = tx.NewSelect().Model(&before).Column("id", "user_id", "times", "since", "mail_id").
-		Where("user_id IN (?)", bun.List(userIDs)).Where("kind = ? AND subject = ?", e.Kind, subject).
-		Where("read_at = 0 AND at > ?", now-foldWithin.Milliseconds()).Scan(ctx)
-	if err != nil {
-		return err
+	if !e.Fresh {
+		err = tx.NewSelect().Model(&before).Column("id", "user_id", "times", "since", "mail_id").
+			Where("user_id IN (?)", bun.List(userIDs)).Where("kind = ? AND subject = ?", e.Kind, subject).
+			Where("read_at = 0 AND at > ?", now-foldWithin.Milliseconds()).Scan(ctx)
+		if err != nil {
+			return err
+		}
 	}
 	folded := map[string]Notice{}
 	for _, n := range before {
@@ -231,7 +234,7 @@ func (s *Service) Put(ctx context.Context, tx bun.IDB, e Event, userIDs ...strin
 			return err
 		}
 	}
-	_, err = tx.NewInsert().Model(&rows).Exec(ctx)
+	_, err = store.Insert(ctx, tx, rows, "")
 	return err
 }
 

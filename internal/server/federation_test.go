@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -729,5 +730,45 @@ func TestAKeyMadeAnewWaitsForApproval(t *testing.T) {
 	p.Rekey()
 	if a := send("2"); a.Status != 503 || a.Code() != "KEY_NOT_APPROVED" {
 		t.Errorf("the new key: %d %s", a.Status, a.Body)
+	}
+}
+
+// One share that cannot be stored takes none of those with it that are stored in the
+// same transaction, and leaves nothing.
+func TestAShareThatFailsFailsAlone(t *testing.T) {
+	bob := weftest.Start(t).Person("bob")
+	peer := weftest.NewPeer(t)
+	// What is written last for a share is refused for some.
+	if _, err := bob.Server.DB.Write.ExecContext(t.Context(), `CREATE TRIGGER refused BEFORE INSERT ON notices
+		WHEN NEW.params LIKE '%"name":"bad %' BEGIN SELECT RAISE(ABORT, 'refused'); END`); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 60 {
+		wg.Go(func() {
+			name, want := fmt.Sprint("good ", i), http.StatusCreated
+			if i%6 == 0 {
+				name, want = fmt.Sprint("bad ", i), http.StatusInternalServerError
+			}
+			body := peer.ShareFor(bob, map[string]any{"providerId": fmt.Sprint(i), "name": name})
+			if a := peer.Post(bob.Site, "/ocm/shares", jsonType, body); a.Status != want {
+				t.Errorf("%s: %v", name, a)
+			}
+		})
+	}
+	wg.Wait()
+	for table, where := range map[string]string{
+		"incoming_shares": "TRUE", "incoming_members": "state = 'pending'",
+		"notices": "kind = 'share-received'", "audit": "action = 'share.received' AND object LIKE 'good %'",
+	} {
+		if n := bob.Rows()[table]; table != "audit" && n != 50 {
+			t.Errorf("%d rows in %s, want 50", n, table)
+		}
+		if n, err := bob.Server.DB.Read.NewSelect().Table(table).Where(where).Count(t.Context()); err != nil || n != 50 {
+			t.Errorf("%d rows in %s where %s, want 50 (%v)", n, table, where, err)
+		}
+	}
+	if n, err := bob.Server.DB.Read.NewSelect().Table("audit").Where("object LIKE 'bad %'").Count(t.Context()); err != nil || n != 0 {
+		t.Errorf("%d records of what did not happen (%v)", n, err)
 	}
 }

@@ -246,7 +246,7 @@ func (s *Service) sift(ctx context.Context, from Origin, in *Incoming, members [
 
 // insertIncoming stores the share unless it is there already.
 func insertIncoming(ctx context.Context, tx bun.Tx, in *Incoming, members []Member) (fresh bool, err error) {
-	res, err := tx.NewInsert().Model(in).On("CONFLICT (peer_host, provider_id) DO NOTHING").Exec(ctx)
+	res, err := store.Insert(ctx, tx, []Incoming{*in}, "CONFLICT (peer_host, provider_id) DO NOTHING")
 	if err != nil {
 		return false, err
 	}
@@ -256,7 +256,7 @@ func insertIncoming(ctx context.Context, tx bun.Tx, in *Incoming, members []Memb
 	if len(members) == 0 {
 		return true, nil
 	}
-	_, err = tx.NewInsert().Model(&members).Exec(ctx)
+	_, err = store.Insert(ctx, tx, members, "")
 	return true, err
 }
 

@@ -51,7 +51,7 @@ func ofReceived(in *Incoming) notice.Params {
 // for, it is the answer; strangers' shares that wait apart are one notice for each
 // server.
 func (s *Service) tellArrived(ctx context.Context, tx bun.Tx, in *Incoming, members []Member, trusted bool, asked *SentRequest, request string) error {
-	e := notice.Event{Kind: notice.Received, About: ofReceived(in), Request: request}
+	e := notice.Event{Kind: notice.Received, About: ofReceived(in), Request: request, Fresh: in.Quarantine == ""}
 	e.About.Words, e.About.Until = in.Description, in.ExpiresAt
 	switch {
 	case asked != nil:

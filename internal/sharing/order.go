@@ -75,8 +75,9 @@ func (s *Service) hear(ctx context.Context, tx bun.Tx, from Origin, subject stri
 
 // last is the last word of a server about a subject, nil when there is none.
 func (s *Service) last(ctx context.Context, tx bun.Tx, host ocm.Host, subject string) (*lastWord, error) {
-	w := new(lastWord)
-	err := tx.NewSelect().Model(w).Where("peer_host = ? AND subject = ? AND expires_at > ?", string(host), subject, s.Now().UnixMilli()).Scan(ctx)
+	w := &lastWord{PeerHost: string(host), Subject: subject}
+	err := store.ScanRow(ctx, tx, []any{&w.Ends, &w.SaidAt, &w.ExpiresAt},
+		"SELECT ends, said_at, expires_at FROM last_words WHERE peer_host = ? AND subject = ? AND expires_at > ?", w.PeerHost, subject, s.Now().UnixMilli())
 	if store.NotFound(err) {
 		return nil, nil
 	}

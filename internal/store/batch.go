@@ -65,21 +65,22 @@ func guarded(ctx context.Context, tx bun.Tx, fn func(ctx context.Context, tx bun
 func (db *DB) runBatch(group []batched) {
 	results := make([]error, len(group))
 	err := db.Tx(context.Background(), func(ctx context.Context, tx bun.Tx) error {
+		shared := &prepared{tx, map[string]*sql.Stmt{}}
 		for i, b := range group {
-			if _, err := tx.ExecContext(ctx, "SAVEPOINT one"); err != nil {
+			if _, err := shared.exec(ctx, "SAVEPOINT one"); err != nil {
 				return err
 			}
 			if results[i] = b.ctx.Err(); results[i] == nil {
 				// fn finds in its context what its caller put there; the group's
 				// transaction does not end with one of its callers.
-				results[i] = guarded(context.WithoutCancel(b.ctx), tx, b.fn)
+				results[i] = guarded(context.WithValue(context.WithoutCancel(b.ctx), preparedKey{}, shared), tx, b.fn)
 			}
 			if results[i] != nil {
-				if _, err := tx.ExecContext(ctx, "ROLLBACK TO one"); err != nil {
+				if _, err := shared.exec(ctx, "ROLLBACK TO one"); err != nil {
 					return err
 				}
 			}
-			if _, err := tx.ExecContext(ctx, "RELEASE one"); err != nil {
+			if _, err := shared.exec(ctx, "RELEASE one"); err != nil {
 				return err
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,6 +37,8 @@ type DB struct {
 	Write *bun.DB
 	batch chan batched
 	done  chan struct{}
+
+	queries sync.Map // prepared statements of Read, for Find
 }
 
 // Open opens (and creates) the SQLite database at path and migrates it.
@@ -70,6 +73,7 @@ func connect(path string, conns int) (*bun.DB, error) {
 	for _, p := range []string{
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)",
 		"foreign_keys(ON)", "cache_size(-8000)",
+		"temp_store(MEMORY)", // a savepoint's journal is then no file, to which each page of it would be written
 	} {
 		q.Add("_pragma", p)
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,6 +105,69 @@ func TestABatchKeepsWhatSucceedsAndUndoesWhatFails(t *testing.T) {
 	wg.Wait()
 	if n := count(t, db); n != 75 {
 		t.Errorf("%d rows, want 75", n)
+	}
+}
+
+// Writers of a batch share their statements, and none has what another failed at.
+func TestPreparedStatementsSeeWhatTheirBatchWrote(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "weft.db"))
+	write := func(name, value, on string) error {
+		return db.Batch(t.Context(), func(ctx context.Context, tx bun.Tx) error {
+			var before, after string
+			const query = "SELECT value FROM settings WHERE name = ?"
+			if err := ScanRow(ctx, tx, []any{&before}, query, name); err != nil && !NotFound(err) {
+				return err
+			}
+			if _, err := Insert(ctx, tx, []setting{{Name: name, Value: value}}, on); err != nil {
+				return err
+			}
+			if err := ScanRow(ctx, tx, []any{&after}, query, name); err != nil || after != cmp.Or(before, value) {
+				return fmt.Errorf("%q after %q, %w", after, before, err)
+			}
+			_, err := Insert(ctx, tx, []setting{{Name: name + " a"}, {Name: name + " b"}}, "CONFLICT DO NOTHING")
+			return err
+		})
+	}
+	if err := write("taken", "first", ""); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			switch i % 3 {
+			case 0:
+				if err := write(fmt.Sprint("row ", i), "it's \"so\"", ""); err != nil {
+					t.Error(err)
+				}
+			case 1:
+				if err := write("taken", "second", ""); !IsConflict(err) {
+					t.Errorf("one whose name is taken: %v", err)
+				}
+			case 2:
+				if err := write("taken", "third", "CONFLICT (name) DO NOTHING"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := count(t, db); n != 3*68 {
+		t.Errorf("%d rows, want %d", n, 3*68)
+	}
+	for name, want := range map[string]string{"taken": "first", "row 3": "it's \"so\"", "row 3 b": "", "row 1": "-"} {
+		var found []setting
+		if err := db.Find(t.Context(), &found, "name = ?", name); err != nil {
+			t.Fatal(err)
+		}
+		if want == "-" {
+			if len(found) != 0 {
+				t.Errorf("%s is there: %v", name, found)
+			}
+			continue
+		}
+		if len(found) != 1 || found[0].Value != want {
+			t.Errorf("%s: %v", name, found)
+		}
 	}
 }
 

@@ -23,8 +23,10 @@ import (
 // case and underscores.
 var secrets = []string{"sharedsecret", "code", "accesstoken", "refreshtoken", "token", "password", "clientsecret", "secret", "clientassertion", "assertion"}
 
+var separators = strings.NewReplacer("_", "", "-", "")
+
 func isSecret(name string) bool {
-	return slices.Contains(secrets, strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(name)))
+	return slices.Contains(secrets, strings.ToLower(separators.Replace(name)))
 }
 
 func masked(v string) string { return fmt.Sprintf("masked, %d characters", len([]rune(v))) }
