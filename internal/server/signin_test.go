@@ -10,6 +10,7 @@ import (
 )
 
 func TestSigningInWithABrowser(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	alice := site.Person("alice")
 
@@ -42,6 +43,7 @@ func TestSigningInWithABrowser(t *testing.T) {
 }
 
 func TestSigningInLeadsNowhereElse(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	alice := site.Person("alice")
 	for _, next := range []string{"//evil.example/", "https://evil.example/", `/\evil.example`, "javascript:alert(1)", "/login", "", "evil", "/a\r\nX: y", "/\t/evil.example"} {
@@ -55,6 +57,7 @@ func TestSigningInLeadsNowhereElse(t *testing.T) {
 }
 
 func TestOtherSitesSignNobodyInOrOut(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	alice := site.Person("alice")
 	b := alice.Browser()
@@ -71,6 +74,7 @@ func TestOtherSitesSignNobodyInOrOut(t *testing.T) {
 }
 
 func TestCookiesAreTheOriginsAlone(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t, func(c *config.Config) { c.URL = strings.Replace(c.URL, "http://", "https://", 1) })
 	site.Person("alice")
 	b := weftest.NewBrowser(t, strings.Replace(site.Origin, "https://", "http://", 1))
@@ -88,6 +92,7 @@ func TestCookiesAreTheOriginsAlone(t *testing.T) {
 }
 
 func TestPagesSpeakTheBrowsersLanguage(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	req, _ := http.NewRequest("GET", site.Origin+"/login", nil)
 	a := weftest.Send(t, req, "Accept-Language", "de-AT, en;q=0.5")
