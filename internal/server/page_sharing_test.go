@@ -134,7 +134,10 @@ func TestSharingInABrowser(t *testing.T) {
 
 func TestAShareThatWaitsInABrowser(t *testing.T) {
 	t.Parallel()
-	alice, bob := two(t)
+	alice := weftest.Start(t, func(c *config.Config) { // which tries again when it is told to
+		c.Delivery.FirstRetry, c.Delivery.MaxRetry = time.Hour, time.Hour
+	}).Person("alice")
+	bob := weftest.Start(t).Person("bob")
 	alice.Befriend(bob)
 	alice.Put("a.txt", "a")
 	bob.Stop()
@@ -328,6 +331,7 @@ func TestOtherSitesChangeNothingOfShares(t *testing.T) {
 	alice.Put("a.txt", "a")
 	sent := alice.Share("a.txt", bob.Address)
 	in := bob.Inbox("a.txt", "pending")
+	weftest.Until(t, "it is delivered", func() bool { return alice.SentState(sent.ID) == "delivered" })
 	a, b := alice.Browser(), bob.Browser()
 	for _, c := range []struct {
 		by   *weftest.Browser

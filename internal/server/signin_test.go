@@ -1,13 +1,37 @@
 package server_test
 
 import (
+	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/config"
+	"github.com/weft-mesh/weft/internal/server"
 	"github.com/weft-mesh/weft/internal/weftest"
 )
+
+// TestPasswordsCostWhatTheyShould starts a server as the command line does: nothing
+// in the configuration lowers what hashing a password costs.
+func TestPasswordsCostWhatTheyShould(t *testing.T) {
+	t.Parallel()
+	conf := config.Default()
+	conf.URL, conf.Data = "https://here.example", t.TempDir()
+	if err := errors.Join(conf.Check(), conf.Prepare()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := server.New(t.Context(), conf, server.Env{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	u, err := s.Accounts.Add(t.Context(), account.NewUser{Name: "alice", Password: "a long password"})
+	if err != nil || !strings.HasPrefix(u.PasswordHash, "$argon2id$v=19$m=19456,t=2,p=1$") {
+		t.Errorf("%q, %v", u.PasswordHash, err)
+	}
+}
 
 func TestSigningInWithABrowser(t *testing.T) {
 	t.Parallel()
