@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -76,11 +77,16 @@ type Accounts struct {
 	now      func() time.Time
 	verified *passwordCache
 	failures *failures
+	cost     Cost
+	nobody   func() string // checked in place of a user who does not exist, so that both take the same time
 }
 
-// New makes Accounts on a database.
-func New(db *store.DB, now func() time.Time) *Accounts {
-	return &Accounts{db: db, now: now, verified: newPasswordCache(now), failures: newFailures(now)}
+// New makes Accounts on a database; passwords are hashed at the cost.
+func New(db *store.DB, now func() time.Time, cost Cost) *Accounts {
+	return &Accounts{
+		db: db, now: now, verified: newPasswordCache(now), failures: newFailures(now), cost: cost,
+		nobody: sync.OnceValue(func() string { return cost.hash("nobody has this password") }),
+	}
 }
 
 // SameName reports whether two names are one user's: they are compared without
@@ -133,7 +139,7 @@ func (a *Accounts) Add(ctx context.Context, n NewUser) (User, error) {
 	if err := u.check(); err != nil {
 		return User{}, err
 	}
-	u.PasswordHash = hashPassword(n.Password)
+	u.PasswordHash = a.cost.hash(n.Password)
 	err := a.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if _, err := tx.NewInsert().Model(&u).Exec(ctx); err != nil {
 			return err
@@ -245,7 +251,7 @@ func (a *Accounts) setPassword(ctx context.Context, id string, p, but ocm.Secret
 	if err := checkPassword(p); err != nil {
 		return err
 	}
-	hash := hashPassword(p)
+	hash := a.cost.hash(p)
 	a.verified.forget(id)
 	return a.db.Tx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		res, err := tx.NewUpdate().Model((*User)(nil)).Set("password_hash = ?", hash).Where("id = ?", id).Exec(ctx)

@@ -3,13 +3,12 @@ package account
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/internal/store/storetest"
 	"github.com/weft-mesh/weft/ocm"
 )
 
@@ -24,13 +23,9 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "weft.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
+	db := storetest.Open(t)
 	b := &bench{t: t, now: time.Unix(1_800_000_000, 0)}
-	b.Accounts = New(db, func() time.Time { return b.now })
+	b.Accounts = New(db, func() time.Time { return b.now }, Cost{Time: 1, Memory: 8})
 	return b
 }
 
@@ -66,6 +61,7 @@ func TestPasswordsAreBoundedAndKeptAsArgon2id(t *testing.T) {
 			t.Errorf("%d bytes: %v", len(p), err)
 		}
 	}
+	b.cost = DefaultCost
 	u := b.user("a")
 	if !strings.HasPrefix(u.PasswordHash, "$argon2id$v=19$m=19456,t=2,p=1$") || strings.Contains(u.PasswordHash, password.Reveal()) {
 		t.Errorf("%s", u.PasswordHash)

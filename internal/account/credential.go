@@ -237,7 +237,7 @@ func (a *Accounts) Authenticate(ctx context.Context, name string, secret ocm.Sec
 		secret = ""
 	}
 	if err != nil {
-		u = User{PasswordHash: nobody()}
+		u = User{PasswordHash: a.nobody()}
 	}
 	if right := a.verified.verify(u, secret); !right || err != nil {
 		a.failures.record(name, from)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,17 +12,13 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/internal/store/storetest"
 	"github.com/weft-mesh/weft/ocm"
 )
 
 func open(t *testing.T) *store.DB {
 	t.Helper()
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "weft.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return db
+	return storetest.Open(t)
 }
 
 var begin = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)

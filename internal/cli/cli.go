@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/audit"
 	"github.com/weft-mesh/weft/internal/store"
 	"github.com/weft-mesh/weft/ocm"
@@ -30,6 +31,8 @@ type IO struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Env      []string
+
+	PasswordCost account.Cost // zero, but in tests: what the server takes by default
 }
 
 // commands are all commands. What people do with files and shares goes through

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/weft-mesh/weft/internal/account"
 )
 
 func TestMain(m *testing.M) {
@@ -26,7 +28,9 @@ func TestMain(m *testing.M) {
 		"weft": func() {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 			defer stop()
-			os.Exit(Run(ctx, os.Args[1:], Streams()))
+			io := Streams()
+			io.PasswordCost = account.Cost{Time: 1, Memory: 8}
+			os.Exit(Run(ctx, os.Args[1:], io))
 		},
 	})
 }

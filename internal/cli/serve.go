@@ -75,7 +75,7 @@ func (c *serveCmd) Run(ctx context.Context, io IO) error {
 		return err
 	}
 	log := newLogger(io, conf.Log)
-	s, err := server.New(ctx, conf, server.Env{Log: log})
+	s, err := server.New(ctx, conf, server.Env{Log: log, PasswordCost: io.PasswordCost})
 	if err != nil {
 		ln.Close()
 		return startFault(err)

@@ -43,7 +43,7 @@ func (w where) onServer(ctx context.Context, io IO, do func(s *server.Server) er
 	if err := conf.Check(); err != nil {
 		return err
 	}
-	s, err := server.New(ctx, conf, server.Env{Log: newLogger(io, conf.Log)})
+	s, err := server.New(ctx, conf, server.Env{Log: newLogger(io, conf.Log), PasswordCost: io.PasswordCost})
 	if err != nil {
 		return startFault(err)
 	}

@@ -5,26 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/account"
-	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/internal/store/storetest"
 	"github.com/weft-mesh/weft/ocm"
 )
 
 // book is a service with the address book of one person.
 func book(t testing.TB) (*Service, account.User) {
 	t.Helper()
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "weft.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	accounts := account.New(db, time.Now)
+	db := storetest.Open(t)
+	accounts := account.New(db, time.Now, account.Cost{Time: 1, Memory: 8})
 	alice, err := accounts.Add(t.Context(), account.NewUser{Name: "alice", DisplayName: "Alice Andersen", Password: "a long password"})
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/dav"
 	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/internal/store/storetest"
 	"github.com/weft-mesh/weft/internal/tree"
 )
 
@@ -43,20 +44,17 @@ func (b *bench) Committed() {}
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	dir := t.TempDir()
-	db, err := store.Open(t.Context(), filepath.Join(dir, "weft.db"))
+	db := storetest.Open(t)
+	b := &bench{t: t, now: time.Unix(1_800_000_000, 0)}
+	now := func() time.Time { return b.now }
+	accounts := account.New(db, now, account.Cost{Time: 1, Memory: 8})
+	user, err := accounts.Add(t.Context(), account.NewUser{Name: "alice", Password: "a long password"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { db.Close() })
-	b := &bench{t: t, now: time.Unix(1_800_000_000, 0)}
-	now := func() time.Time { return b.now }
-	accounts := account.New(db, now)
-	if b.user, err = accounts.Add(t.Context(), account.NewUser{Name: "alice", Password: "a long password"}); err != nil {
-		t.Fatal(err)
-	}
+	b.user = user
 	b.Homes = &Homes{
-		Dir: filepath.Join(dir, "homes"), DB: db, Accounts: accounts, Now: now, Log: slog.New(slog.DiscardHandler),
+		Dir: filepath.Join(t.TempDir(), "homes"), DB: db, Accounts: accounts, Now: now, Log: slog.New(slog.DiscardHandler),
 		Attached: &Attached{DB: db, Now: now}, Followers: []Follower{b},
 	}
 	t.Cleanup(func() { b.Close() })

@@ -7,14 +7,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/internal/store/storetest"
 	"github.com/weft-mesh/weft/internal/tree"
 	"github.com/weft-mesh/weft/ocm"
 	"github.com/weft-mesh/weft/ocm/client"
@@ -313,11 +312,7 @@ func TestPolicyKnowsAHostUnderEverySpelling(t *testing.T) {
 
 func TestWhatAPeerSaidIsRememberedAcrossARestart(t *testing.T) {
 	s := newSite(t)
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "weft.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := storetest.Open(t)
 	start := func() *Peers {
 		calls := &client.Client{Plain: true}
 		p := New(Options{Insecure: true, Client: calls, DB: db})

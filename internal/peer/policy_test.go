@@ -5,24 +5,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/internal/store/storetest"
 	"github.com/weft-mesh/weft/ocm"
 )
 
 func openDB(t testing.TB) *store.DB {
 	t.Helper()
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "weft.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return db
+	return storetest.Open(t)
 }
 
 // members is a directory.

@@ -12,6 +12,7 @@ import (
 )
 
 func TestAdministratorsManageUsersAndGroups(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	olga := operator(t, alice.Site)
 	alice.Put("a.txt", "12345")
@@ -67,6 +68,7 @@ func TestAdministratorsManageUsersAndGroups(t *testing.T) {
 }
 
 func TestWhoIsDisabledCannotSignInAndKeepsEverything(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	olga := operator(t, alice.Site)
 	alice.Put("a.txt", "a")
@@ -91,6 +93,7 @@ func TestWhoIsDisabledCannotSignInAndKeepsEverything(t *testing.T) {
 }
 
 func TestThereIsAlwaysAnAdministratorAndNobodyLocksThemselvesOut(t *testing.T) {
+	t.Parallel()
 	s := weftest.Start(t)
 	olga := operator(t, s)
 	for _, c := range []struct {
@@ -128,6 +131,7 @@ func TestThereIsAlwaysAnAdministratorAndNobodyLocksThemselvesOut(t *testing.T) {
 func second[T any](_ T, err error) error { return err }
 
 func TestAdministratorsSeeAndEndTheSharesOfAll(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	olga, boss := operator(t, alice.Site), operator(t, bob.Site)
 	alice.Put("a.txt", "a")
@@ -183,6 +187,7 @@ func TestAdministratorsSeeAndEndTheSharesOfAll(t *testing.T) {
 }
 
 func TestTheOverviewTellsHowTheServerStands(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	olga := operator(t, alice.Site)
 	alice.Put("a.txt", "12345")
@@ -203,6 +208,7 @@ func TestTheOverviewTellsHowTheServerStands(t *testing.T) {
 }
 
 func TestTheConfigurationSaysWhereItComesFromAndIsChecked(t *testing.T) {
+	t.Parallel()
 	s := weftest.Start(t)
 	olga := operator(t, s)
 	var v server.ConfigView

@@ -25,6 +25,7 @@ func operator(t *testing.T, s *weftest.Site) *weftest.Person {
 }
 
 func TestOperatorsDecideAboutPeersThroughTheAPI(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	olga := operator(t, alice.Site)
 	p := weftest.NewPeer(t)

@@ -86,14 +86,18 @@ type Server struct {
 
 // Env is what a test or the demo sets beside the configuration.
 type Env struct {
-	Log *slog.Logger
-	Now func() time.Time // nil: time.Now
+	Log          *slog.Logger
+	Now          func() time.Time // nil: time.Now
+	PasswordCost account.Cost     // zero: account.DefaultCost
 }
 
 // New opens everything the configuration names. Close it when done.
 func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err error) {
 	if env.Now == nil {
 		env.Now = time.Now
+	}
+	if env.PasswordCost == (account.Cost{}) {
+		env.PasswordCost = account.DefaultCost
 	}
 	s := &Server{
 		Self: conf.Host(), conf: conf, origin: conf.Origin(), log: env.Log, now: env.Now,
@@ -121,7 +125,7 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 			return nil, err
 		}
 	}
-	s.Accounts = account.New(s.DB, s.now)
+	s.Accounts = account.New(s.DB, s.now, env.PasswordCost)
 	s.Homes = &home.Homes{
 		Dir: conf.StoragePath(), DB: s.DB, Accounts: s.Accounts, Now: s.now, Log: s.log,
 		Attached: &home.Attached{DB: s.DB, Now: s.now}, TrashFor: conf.TrashFor,

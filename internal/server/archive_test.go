@@ -43,6 +43,7 @@ func unzip(t *testing.T, a weftest.Answer) (names []string, content map[string]s
 }
 
 func TestFoldersAreDownloadedAsZIP(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	big := strings.Repeat("0123456789", 100_000)
 	alice.Put("Reef/deep/er/ü.txt", "umlaut")
@@ -100,6 +101,7 @@ func TestFoldersAreDownloadedAsZIP(t *testing.T) {
 }
 
 func TestDownloadsOfFoldersAreBounded(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	noise := make([]byte, 32<<20) // more than the sockets hold
 	for i := range noise {
@@ -126,6 +128,7 @@ func TestDownloadsOfFoldersAreBounded(t *testing.T) {
 }
 
 func TestSearchFindsInWhatWasReceived(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("Reef/Résumé/x", "x")
 	alice.Share("Reef", bob.Address, "read")

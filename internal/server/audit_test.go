@@ -41,6 +41,7 @@ var unaudited = map[string]string{
 }
 
 func TestEveryCallThatChangesSomethingIsRecorded(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	olga := operator(t, alice.Site)
 	carol := alice.Site.Person("carol")
@@ -261,6 +262,7 @@ func TestEveryCallThatChangesSomethingIsRecorded(t *testing.T) {
 }
 
 func TestRefusedSignInsAndActsOfAdministrationAreRecorded(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	for _, name := range []string{"alice", "my secret typed too early"} {
 		alice.TryAPI("POST", "/login", map[string]any{"user": name, "password": "not the password"})
@@ -294,6 +296,7 @@ func TestRefusedSignInsAndActsOfAdministrationAreRecorded(t *testing.T) {
 }
 
 func TestAdministratorsSearchAndExportTheRecords(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t, func(c *config.Config) { c.Audit.KeepFor = 24 * time.Hour }).Person("alice")
 	olga := operator(t, alice.Site)
 	alice.Put("a.txt", "a")
@@ -348,6 +351,7 @@ func TestAdministratorsSearchAndExportTheRecords(t *testing.T) {
 }
 
 func TestWhoActsInTheBackgroundIsTheServer(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("a.txt", "a")
 	if _, err := alice.Server.Policy.Set(t.Context(), peer.Rule{Pattern: "x.example", Action: peer.Deny}); err != nil {

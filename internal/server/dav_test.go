@@ -27,6 +27,7 @@ func program(t *testing.T, name string) string {
 }
 
 func TestLitmus(t *testing.T) {
+	t.Parallel()
 	litmus := program(t, "litmus")
 	alice := weftest.Start(t).Person("alice")
 	cmd := exec.Command(litmus, alice.Origin+"/dav/files/alice/", "alice", alice.Secret.Reveal())
@@ -47,6 +48,7 @@ func TestLitmus(t *testing.T) {
 // TestRclone copies a tree there and back with each of the ways people set
 // rclone up.
 func TestRclone(t *testing.T) {
+	t.Parallel()
 	rclone := program(t, "rclone")
 	alice, bob := two(t)
 	alice.Put("Common/x.txt", "x")
@@ -109,6 +111,7 @@ func TestRclone(t *testing.T) {
 
 // TestDavfs mounts the files as a folder of the operating system.
 func TestDavfs(t *testing.T) {
+	t.Parallel()
 	mount := program(t, "mount.davfs")
 	if os.Getuid() != 0 {
 		t.Skip("mounting needs root")

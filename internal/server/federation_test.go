@@ -44,6 +44,7 @@ func logged(t *testing.T, s *weftest.Site, a weftest.Answer) {
 }
 
 func TestBadSharesAreRefusedWithoutATrace(t *testing.T) {
+	t.Parallel()
 	bob := weftest.Start(t).Person("bob")
 	peer, stranger := weftest.NewPeer(t), weftest.NewPeer(t)
 	sign := func(r *http.Request, body string) {
@@ -148,6 +149,7 @@ func TestBadSharesAreRefusedWithoutATrace(t *testing.T) {
 }
 
 func TestABodyOfAHundredMegabytesIsNotRead(t *testing.T) {
+	t.Parallel()
 	bob := weftest.Start(t).Person("bob")
 	before := bob.Rows()
 	r, err := http.NewRequest("POST", bob.Origin+"/ocm/shares", &endless{left: 100 << 20})
@@ -178,6 +180,7 @@ func (e *endless) Read(p []byte) (int, error) {
 }
 
 func TestKeysThatMustNotBeUsedAreRefused(t *testing.T) {
+	t.Parallel()
 	bob := weftest.Start(t).Person("bob")
 	for _, c := range []struct {
 		name string
@@ -198,6 +201,7 @@ func TestKeysThatMustNotBeUsedAreRefused(t *testing.T) {
 }
 
 func TestKeysThatCannotBeFetchedAskToTryAgain(t *testing.T) {
+	t.Parallel()
 	bob := weftest.Start(t).Person("bob")
 	peer := weftest.NewPeer(t)
 	peer.Handle("GET /jwks", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
@@ -213,6 +217,7 @@ func TestKeysThatCannotBeFetchedAskToTryAgain(t *testing.T) {
 }
 
 func TestAKeyThatIsNewIsFetchedOnce(t *testing.T) {
+	t.Parallel()
 	bob := weftest.Start(t).Person("bob")
 	peer := weftest.NewPeer(t)
 	if a := peer.Post(bob.Site, "/ocm/shares", jsonType, peer.ShareFor(bob, nil)); a.Status != 201 {
@@ -228,6 +233,7 @@ func TestAKeyThatIsNewIsFetchedOnce(t *testing.T) {
 }
 
 func TestTheSameShareTwiceChangesNothing(t *testing.T) {
+	t.Parallel()
 	bob := weftest.Start(t).Person("bob")
 	peer := weftest.NewPeer(t)
 	for i, name := range []string{"Field notes", "Field notes", "another name"} {
@@ -261,6 +267,7 @@ func TestTheSameShareTwiceChangesNothing(t *testing.T) {
 }
 
 func TestUnsignedIsTakenOnlyFromThoseWhoDoNotSign(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		adjust func(*config.Config)
@@ -288,6 +295,7 @@ func TestUnsignedIsTakenOnlyFromThoseWhoDoNotSign(t *testing.T) {
 // Senders need to know that there is no such recipient, and nobody is to try names
 // for long without signing.
 func TestUnknownRecipientsAreToldButNotForLong(t *testing.T) {
+	t.Parallel()
 	bob := weftest.Start(t).Person("bob")
 	quiet, signing := weftest.NewPeer(t), weftest.NewPeer(t)
 	quiet.Document.Capabilities, quiet.Document.JWKSURI = nil, ""
@@ -311,6 +319,7 @@ func TestUnknownRecipientsAreToldButNotForLong(t *testing.T) {
 }
 
 func TestCriteriaAreAdvertisedAndEnforced(t *testing.T) {
+	t.Parallel()
 	bob := weftest.Start(t, func(c *config.Config) { c.Federation.MustExchangeToken = true; c.Federation.MustUseHTTPSig = true }).Person("bob")
 	peer := weftest.NewPeer(t)
 	a := peer.Post(bob.Site, "/ocm/shares", jsonType, peer.ShareFor(bob, nil))
@@ -352,6 +361,7 @@ func discover(t *testing.T, s *weftest.Site, path, agent string) *ocm.Discovery 
 }
 
 func TestDiscoveryIsServedToNewAndOldPeers(t *testing.T) {
+	t.Parallel()
 	s := weftest.Start(t)
 	for _, c := range []struct{ path, agent, version string }{
 		{"/.well-known/ocm", "", "1.5.0"},
@@ -372,6 +382,7 @@ func TestDiscoveryIsServedToNewAndOldPeers(t *testing.T) {
 }
 
 func TestNotificationsAnswerByTheirRules(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	alice.Put("A/a.txt", "a")
 	peer, stranger := weftest.NewPeer(t), weftest.NewPeer(t)
@@ -443,6 +454,7 @@ func shareTo(t *testing.T, alice *weftest.Person, peer *weftest.Peer, path strin
 }
 
 func TestTheTokenEndpointAnswersByTheRulesOfTheCodeFlow(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	alice.Put("A/a.txt", "a")
 	peer, stranger := weftest.NewPeer(t), weftest.NewPeer(t)
@@ -508,6 +520,7 @@ func token(t *testing.T, p *weftest.Peer, s *weftest.Site, secret ocm.Secret) st
 }
 
 func TestAccessNeedsTheTokenOfThisShareAndEndsWithIt(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	alice.Put("A/a.txt", "a")
 	alice.Put("B/b.txt", "b")
@@ -548,6 +561,7 @@ func TestAccessNeedsTheTokenOfThisShareAndEndsWithIt(t *testing.T) {
 }
 
 func TestPeersWithoutTheCodeFlowUseTheSecret(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	alice.Put("A/a.txt", "a")
 	peer := weftest.NewPeer(t)
@@ -576,6 +590,7 @@ func TestPeersWithoutTheCodeFlowUseTheSecret(t *testing.T) {
 }
 
 func TestASharedFolderTellsOldPeersWhatTheyAskFor(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	alice.Put("A/a.txt", "a")
 	peer := weftest.NewPeer(t)
@@ -598,6 +613,7 @@ func TestASharedFolderTellsOldPeersWhatTheyAskFor(t *testing.T) {
 }
 
 func TestManyRequestsAreToldToWait(t *testing.T) {
+	t.Parallel()
 	bob := weftest.Start(t, func(c *config.Config) {
 		c.Limits.PeerRate, c.Limits.PeerBurst = 0.001, 3
 		c.Limits.UserRate, c.Limits.UserBurst = 0.001, 3
@@ -619,6 +635,7 @@ func TestManyRequestsAreToldToWait(t *testing.T) {
 }
 
 func TestWaysInThatAreNotThere(t *testing.T) {
+	t.Parallel()
 	s := weftest.Start(t)
 	bob := s.Person("bob")
 	carol := s.Person("carol")
@@ -643,6 +660,7 @@ func TestWaysInThatAreNotThere(t *testing.T) {
 }
 
 func TestTheOpenAPIDocumentIsServed(t *testing.T) {
+	t.Parallel()
 	s := weftest.Start(t)
 	r, _ := http.NewRequest("GET", s.Origin+"/api/v1/openapi.json", nil)
 	a := weftest.Send(t, r)
@@ -669,6 +687,7 @@ func TestTheOpenAPIDocumentIsServed(t *testing.T) {
 // Servers make their key anew under the old name when they are set up again. The
 // first message signed with it is taken, though the old key is still fresh here.
 func TestAKeyMadeAnewUnderItsOldNameIsLearntAtOnce(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	p := weftest.NewPeer(t)
 	var fetched atomic.Int32
@@ -721,6 +740,7 @@ func TestAKeyMadeAnewUnderItsOldNameIsLearntAtOnce(t *testing.T) {
 
 // Where the operator approves keys, one made anew under an old name waits too.
 func TestAKeyMadeAnewWaitsForApproval(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t, func(c *config.Config) { c.Federation.ApproveKeys = true }).Person("alice")
 	p := weftest.NewPeer(t)
 	send := func(id string) weftest.Answer {

@@ -28,6 +28,7 @@ func want(t *testing.T, what string, a weftest.Answer, status int) {
 }
 
 func TestAFolderIsSharedAcceptedReadWrittenAndEnded(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("Reef/a.txt", "from Alice")
 	alice.Put("Reef/deep/er/b.txt", strings.Repeat("b", 300_000))
@@ -71,6 +72,7 @@ func TestAFolderIsSharedAcceptedReadWrittenAndEnded(t *testing.T) {
 }
 
 func TestASingleFileIsSharedAndReplaced(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("report.txt", "draft")
 	alice.Put("secret.txt", "not shared")
@@ -91,6 +93,7 @@ func TestASingleFileIsSharedAndReplaced(t *testing.T) {
 }
 
 func TestPermissionsHoldOnBothSidesAndChangeAtOnce(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("Docs/a.txt", "one")
 	sent := alice.Share("Docs", bob.Address, "read")
@@ -105,6 +108,7 @@ func TestPermissionsHoldOnBothSidesAndChangeAtOnce(t *testing.T) {
 }
 
 func TestDeclineAndLeaveTellTheSender(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("A/a", "a")
 	alice.Put("B/b", "b")
@@ -124,6 +128,7 @@ func TestDeclineAndLeaveTellTheSender(t *testing.T) {
 }
 
 func TestAShareFollowsItsFolderAndEndsWithIt(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("Old/place/a.txt", "here")
 	sent := alice.Share("Old/place", bob.Address)
@@ -143,6 +148,7 @@ func TestAShareFollowsItsFolderAndEndsWithIt(t *testing.T) {
 }
 
 func TestAFileSavedByRenamingOverItStaysShared(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("paper.txt", "v1")
 	alice.Share("paper.txt", bob.Address)
@@ -153,6 +159,7 @@ func TestAFileSavedByRenamingOverItStaysShared(t *testing.T) {
 }
 
 func TestAGroupShareReachesItsMembersThenAndNow(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	carol := bob.Site.Person("carol")
 	ctx := t.Context()
@@ -190,6 +197,7 @@ func TestAGroupShareReachesItsMembersThenAndNow(t *testing.T) {
 }
 
 func TestAShareOnOneServerIsMadeWithoutAMessage(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	carol := alice.Site.Person("carol")
 	alice.Put("Here/a.txt", "a")
@@ -213,6 +221,7 @@ func TestAShareOnOneServerIsMadeWithoutAMessage(t *testing.T) {
 }
 
 func TestSharesThatMakeNoSenseAreRefusedWithTheReason(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("A/a.txt", "a")
 	alice.Share("A", bob.Address)
@@ -250,6 +259,7 @@ func TestSharesThatMakeNoSenseAreRefusedWithTheReason(t *testing.T) {
 }
 
 func TestARecipientWhoDoesNotExistFailsTheShareVisibly(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("A/a.txt", "a")
 	sent := alice.Share("A", "nobody@"+string(bob.Host))
@@ -270,6 +280,7 @@ func TestARecipientWhoDoesNotExistFailsTheShareVisibly(t *testing.T) {
 }
 
 func TestExpiryHoldsOnBothSides(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("A/a.txt", "a")
 	var sent weftest.Sent
@@ -358,6 +369,7 @@ func TestAHangingPeerIsAnsweredForWithinTwoSeconds(t *testing.T) {
 }
 
 func TestMessagesSurviveARestartAndAreDeliveredInOrder(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("A/a.txt", "a")
 	bob.Stop()
@@ -383,6 +395,7 @@ func TestMessagesSurviveARestartAndAreDeliveredInOrder(t *testing.T) {
 }
 
 func TestAShareEndedBeforeItsDeliveryIsNeverSent(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t, func(c *config.Config) { c.Delivery.FirstRetry = time.Hour }).Person("alice")
 	alice.Put("A/a.txt", "a")
 	p := weftest.NewPeer(t)
@@ -405,6 +418,7 @@ func TestAShareEndedBeforeItsDeliveryIsNeverSent(t *testing.T) {
 }
 
 func TestDeliveryIsGivenUpVisiblyAndResent(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("A/a.txt", "a")
 	bob.Stop()
@@ -419,6 +433,7 @@ func TestDeliveryIsGivenUpVisiblyAndResent(t *testing.T) {
 }
 
 func TestAQuotaHoldsForOwnerAndPeer(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	if err := alice.Server.Accounts.SetQuota(t.Context(), alice.User.ID, 1000); err != nil {
 		t.Fatal(err)
@@ -433,6 +448,7 @@ func TestAQuotaHoldsForOwnerAndPeer(t *testing.T) {
 }
 
 func TestALockOfTheOwnerHoldsForThePeer(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("A/a.txt", "a")
 	alice.Share("A", bob.Address, "read", "write")
@@ -466,6 +482,7 @@ func TestTheETagOfASharedFolderChangesWithWhatIsBelow(t *testing.T) {
 }
 
 func TestThreeServersShareAmongEachOther(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	carol := weftest.Start(t).Person("carol")
 	people := []*weftest.Person{alice, bob, carol}
@@ -501,6 +518,7 @@ func TestThreeServersShareAmongEachOther(t *testing.T) {
 }
 
 func TestSharesOfOneNameStandBesideEachOtherAndCanBeRenamed(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("one/Data/1.txt", "1")
 	alice.Put("two/Data/2.txt", "2")
@@ -523,6 +541,7 @@ func TestSharesOfOneNameStandBesideEachOtherAndCanBeRenamed(t *testing.T) {
 }
 
 func TestLargeFilesPassWhole(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	b := make([]byte, 8<<20)
 	rand.Read(b)
@@ -540,6 +559,7 @@ func TestLargeFilesPassWhole(t *testing.T) {
 }
 
 func TestNoSecretReachesTheLog(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("A/a.txt", "a")
 	alice.Share("A", bob.Address)

@@ -39,6 +39,7 @@ func bothShare(t *testing.T, a, b *weftest.Person) {
 }
 
 func TestAnInviteByStringMakesTwoPeopleKnown(t *testing.T) {
+	t.Parallel()
 	mustInvite := func(c *config.Config) { c.Federation.MustInvite = true }
 	alice, bob := weftest.Start(t, mustInvite).Person("alice"), weftest.Start(t, mustInvite).Person("bob")
 	stranger := weftest.Start(t).Person("mallory")
@@ -129,6 +130,7 @@ func post(t *testing.T, s *weftest.Site, path string, form url.Values, header ..
 }
 
 func TestAnInviteByLinkLeadsThroughWhereAreYouFrom(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	i := alice.Invite()
 	link, err := url.Parse(i.Link)
@@ -212,6 +214,7 @@ func TestAnInviteByLinkLeadsThroughWhereAreYouFrom(t *testing.T) {
 }
 
 func TestInvitesAreOpenRevokedExpiredRenewed(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	state := func(id string) string {
 		var list []weftest.Invite
@@ -273,6 +276,7 @@ func TestInvitesAreOpenRevokedExpiredRenewed(t *testing.T) {
 }
 
 func TestInvitesThatLeadNowhereAreExplained(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	carol := alice.Site.Person("carol")
 	pretender, page := weftest.NewPeer(t), weftest.NewPeer(t)
@@ -322,6 +326,7 @@ func equal(a, b map[string]int64) bool {
 
 // A server that is not set up for trials takes no invite to a private address.
 func TestAPrivateAddressIsNoInvitingServer(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t, func(c *config.Config) { c.Insecure, c.URL = false, "https://cloud.example.org" }).Person("alice")
 	for _, host := range []string{"127.0.0.1", "localhost:8443", "10.0.0.7", "[::1]", "[fd00::1]", "169.254.169.254"} {
 		before := alice.Rows()
@@ -336,6 +341,7 @@ func TestAPrivateAddressIsNoInvitingServer(t *testing.T) {
 }
 
 func TestAnInviteToADeadServerWaitsAndIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	i := alice.Invite()
 	alice.Stop()
@@ -368,6 +374,7 @@ func invitePeer(t *testing.T, status int, body string) *weftest.Peer {
 }
 
 func TestWhatTheInvitingServerAnswersIsExplained(t *testing.T) {
+	t.Parallel()
 	bob := weftest.Start(t).Person("bob")
 	for what, c := range map[string]struct {
 		status              int
@@ -414,6 +421,7 @@ func accepting(p *weftest.Peer, token, user string) string {
 }
 
 func TestInviteAcceptedAnswersEveryStatus(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	p, other := weftest.NewPeer(t), weftest.NewPeer(t)
 	const path = "/ocm/invite-accepted"
@@ -475,6 +483,7 @@ func TestInviteAcceptedAnswersEveryStatus(t *testing.T) {
 }
 
 func TestADeletedContactIsInvitedAgain(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Befriend(bob)
 	alice.Put("Reef/a.txt", "a")
@@ -509,6 +518,7 @@ func TestADeletedContactIsInvitedAgain(t *testing.T) {
 }
 
 func TestPseudonymsAreOneForEachContact(t *testing.T) {
+	t.Parallel()
 	pseudonyms := func(c *config.Config) { c.Federation.Pseudonyms = true }
 	alice, bob, carol := weftest.Start(t, pseudonyms).Person("alice"), weftest.Start(t, pseudonyms).Person("bob"), weftest.Start(t).Person("carol")
 	alice.Befriend(bob)
@@ -546,6 +556,7 @@ func TestPseudonymsAreOneForEachContact(t *testing.T) {
 }
 
 func TestAnAcceptanceIsForgottenOrTakenUpAfresh(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	i := alice.Invite()
 	first := bob.AcceptInvite(i.InviteString)
@@ -572,6 +583,7 @@ func TestAnAcceptanceIsForgottenOrTakenUpAfresh(t *testing.T) {
 }
 
 func TestAFullAddressBookIsSaid(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	fill := func(p *weftest.Person, n int) {
 		t.Helper()
@@ -609,6 +621,7 @@ func TestAFullAddressBookIsSaid(t *testing.T) {
 }
 
 func TestInvitesOfARemovedUserEnd(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	i := alice.Invite()
 	if err := alice.Server.RemoveUser(t.Context(), alice.User); err != nil {

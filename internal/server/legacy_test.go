@@ -28,6 +28,7 @@ func dialect(t *testing.T, name string) weftest.Dialect {
 }
 
 func TestOlderSignaturesAreVerifiedAndMade(t *testing.T) {
+	t.Parallel()
 	quiet := weftest.Start(t).Person("alice")
 	signing := weftest.Start(t, func(c *config.Config) { c.Federation.LegacySignatures = true }).Person("alice")
 	for _, alice := range []*weftest.Person{quiet, signing} {
@@ -99,6 +100,7 @@ func lastAnswer(t *testing.T, nc *weftest.Simulator, to *weftest.Person) weftest
 // A signature is taken once at the token endpoint, in whatever way the header around
 // it is written.
 func TestAnOlderSignatureIsTakenOnceForAToken(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	p := newSigner(t)
 	p.says(alice, "older")
@@ -126,6 +128,7 @@ func TestAnOlderSignatureIsTakenOnceForAToken(t *testing.T) {
 
 // A server that stops to sign is not believed until the operator agrees.
 func TestNobodyStopsToSignUnseen(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	p := weftest.NewPeer(t)
 	send := func(id string, change ...func(*http.Request)) weftest.Answer {
@@ -222,6 +225,7 @@ func (s *signer) sends(to *weftest.Person, id, how string) weftest.Answer {
 // Whatever a server has said of its signatures, it is held to the best of it until
 // the operator agrees to less.
 func TestAServerIsHeldToTheBestItSaidOfItsSignatures(t *testing.T) {
+	t.Parallel()
 	for _, approve := range []bool{false, true} {
 		alice := weftest.Start(t, func(c *config.Config) { c.Federation.ApproveKeys = approve }).Person("alice")
 		refused := func(what string, a weftest.Answer, status int, code string) {
@@ -316,6 +320,7 @@ func TestAServerIsHeldToTheBestItSaidOfItsSignatures(t *testing.T) {
 // A server that says nowhere that it signs, and sends a Signature header of a
 // scheme of its own: that proves nothing, and its messages count as unsigned.
 func TestSignatureHeadersOfOtherSchemesCountAsNone(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	p := weftest.NewPeer(t)
 	p.Document.Capabilities, p.Document.JWKSURI = nil, ""

@@ -90,6 +90,7 @@ func shareFrom(t *testing.T, p *weftest.Person, names ...string) {
 }
 
 func TestNoticesGoByEMailAtOnce(t *testing.T) {
+	t.Parallel()
 	o, alice := mailing(t, "at-once")
 	bob := alice.Site.Person("bob")
 	if err := alice.Server.Accounts.SetLanguage(t.Context(), alice.User.ID, "de"); err != nil {
@@ -141,6 +142,7 @@ func TestNoticesGoByEMailAtOnce(t *testing.T) {
 }
 
 func TestNoticesGoByEMailOnceADay(t *testing.T) {
+	t.Parallel()
 	o, alice := mailing(t, "daily")
 	bob := alice.Site.Person("bob")
 	now := alice.Now() // to shortly after midnight
@@ -166,6 +168,7 @@ func TestNoticesGoByEMailOnceADay(t *testing.T) {
 }
 
 func TestAnEMailIsTriedAgainAndGivenUp(t *testing.T) {
+	t.Parallel()
 	o, alice := mailing(t, "at-once")
 	bob := alice.Site.Person("bob")
 	o.Refuse(&smtp.SMTPError{Code: 451, Message: "later"})
@@ -220,6 +223,7 @@ func TestAnEMailIsTriedAgainAndGivenUp(t *testing.T) {
 }
 
 func TestNoEMailWithoutAnAddressOrAServer(t *testing.T) {
+	t.Parallel()
 	_, alice := mailing(t, "never")
 	bob := alice.Site.Person("bob")
 	if a := bob.TryAPI("PATCH", "/me", map[string]any{"mail": "daily"}); a.Status != 409 || a.Code() != "NO_EMAIL_ADDRESS" {
@@ -240,6 +244,7 @@ func TestNoEMailWithoutAnAddressOrAServer(t *testing.T) {
 }
 
 func TestOldAndTooManyNoticesGo(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t, func(c *config.Config) { c.Notices.Keep = 30 * 24 * time.Hour })
 	alice := site.Person("alice")
 	type row struct {

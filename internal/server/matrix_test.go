@@ -49,6 +49,7 @@ func (m *matrix) print(t *testing.T) {
 // A flow that a family cannot have must be refused with words for the person; no
 // other flow may fail. Run it with -v to see the matrix.
 func TestPeerMatrix(t *testing.T) {
+	t.Parallel()
 	out := &matrix{}
 	for _, d := range weftest.Dialects() {
 		t.Run(strings.ReplaceAll(d.Name, "/", "-"), func(t *testing.T) {

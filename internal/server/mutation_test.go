@@ -261,6 +261,7 @@ func (a answering) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // Documents and answers with one thing wrong are read, or are the peer's fault.
 func TestMutatedDocumentsAndAnswersAreReadOrRefused(t *testing.T) {
+	t.Parallel()
 	names := strings.NewReplacer()
 	all := append(files(t, "../../ocm/client/testdata/*/*.json", names), files(t, "../../ocm/testdata/discovery/*.json", names)...)
 	all = append(all, files(t, "../../ocm/testdata/invite-answer/*.json", names)...)

@@ -24,6 +24,7 @@ func kinds(p *weftest.Person) string {
 }
 
 func TestBothSidesAreToldOfAShare(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("Reef/a.txt", "a")
 	sent := alice.Share("Reef", bob.Address, "read")
@@ -69,6 +70,7 @@ func TestBothSidesAreToldOfAShare(t *testing.T) {
 }
 
 func TestPeopleOfOneServerAreToldToo(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	alice, bob := site.Person("alice"), site.Person("bob")
 	alice.Put("Docs/a.txt", "a")
@@ -85,6 +87,7 @@ func TestPeopleOfOneServerAreToldToo(t *testing.T) {
 }
 
 func TestAMemberOfAGroupIsToldButNotTheOwner(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	alice, bob := site.Person("alice"), site.Person("bob")
 	g, err := site.Server.Accounts.AddGroup(t.Context(), "staff", "Staff")
@@ -110,6 +113,7 @@ func TestAMemberOfAGroupIsToldButNotTheOwner(t *testing.T) {
 }
 
 func TestAFailedDeliveryIsToldWithTheReasonAndResent(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("a.txt", "a")
 	sent := alice.Share("a.txt", "nobody@"+string(bob.Host))
@@ -126,6 +130,7 @@ func TestAFailedDeliveryIsToldWithTheReasonAndResent(t *testing.T) {
 }
 
 func TestTheEndOfAShareIsToldBeforehandOnceAndWhenItComes(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("Long/a", "a")
 	alice.Put("Short/a", "a")
@@ -179,6 +184,7 @@ func TestTheEndOfAShareIsToldBeforehandOnceAndWhenItComes(t *testing.T) {
 }
 
 func TestInvitesAreTold(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Befriend(bob)
 	n := alice.Told("invite-accepted")
@@ -217,6 +223,7 @@ func TestAnAcceptanceThatTookLongIsTold(t *testing.T) {
 }
 
 func TestRequestsAreTold(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Befriend(bob)
 	alice.Put("Data/a.txt", "a")
@@ -247,6 +254,7 @@ func TestRequestsAreTold(t *testing.T) {
 }
 
 func TestTheOwnerIsToldOfAReshare(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	carol := weftest.Start(t).Person("carol")
 	alice.Put("Reef/a.txt", "a")
@@ -271,6 +279,7 @@ func TestTheOwnerIsToldOfAReshare(t *testing.T) {
 }
 
 func TestTheOwnerIsToldThatARecipientIsGone(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	for _, name := range []string{"A", "B"} {
 		alice.Put(name+"/a.txt", "a")
@@ -300,6 +309,7 @@ func TestTheOwnerIsToldThatARecipientIsGone(t *testing.T) {
 }
 
 func TestStrangersOfOneServerAreOneNotice(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	bob := weftest.Start(t, func(c *config.Config) { c.Federation.Quarantine = true }).Person("bob")
 	for i := range 3 {
@@ -314,6 +324,7 @@ func TestStrangersOfOneServerAreOneNotice(t *testing.T) {
 }
 
 func TestATrustedSendersShareIsTold(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Befriend(bob)
 	bob.API("PATCH", "/contacts/"+bob.Contacts("alice")[0].ID, map[string]any{"trusted": true}, nil)
@@ -324,6 +335,7 @@ func TestATrustedSendersShareIsTold(t *testing.T) {
 }
 
 func TestNoticesArePagedAndRead(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	for i := range 5 {
 		name := fmt.Sprintf("f%d.txt", i)
@@ -374,6 +386,7 @@ func TestNoticesArePagedAndRead(t *testing.T) {
 }
 
 func TestPeersFillNobodysNotices(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("Reef/a.txt", "a")
 	sent := alice.Share("Reef", bob.Address, "read")
@@ -398,6 +411,7 @@ func TestPeersFillNobodysNotices(t *testing.T) {
 }
 
 func TestWhatPeersWriteIsCleanedAndBounded(t *testing.T) {
+	t.Parallel()
 	bob := weftest.Start(t).Person("bob")
 	evil := weftest.NewPeer(t)
 	share := evil.ShareFor(bob, map[string]any{"name": "in\u202Evoice", "description": strings.Repeat("x", 4000), "senderDisplayName": "A\u200Blice"})

@@ -168,6 +168,7 @@ func TestNotificationsEndTheSameInAnyOrder(t *testing.T) {
 
 // A person who goes is gone for everyone who knew them.
 func TestARemovedUserIsGoneEverywhere(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Befriend(bob)
 	peer, stranger := weftest.NewPeer(t), weftest.NewPeer(t)
@@ -203,6 +204,7 @@ func TestARemovedUserIsGoneEverywhere(t *testing.T) {
 }
 
 func TestWhoIsGoneIsShownAndTheOwnerChooses(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	peer, stranger := weftest.NewPeer(t), weftest.NewPeer(t)
 	heard(peer)
@@ -243,6 +245,7 @@ func TestWhoIsGoneIsShownAndTheOwnerChooses(t *testing.T) {
 }
 
 func TestARemovedGroupGivesItsSharesBack(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	peer := weftest.NewPeer(t)
 	told := heard(peer)
@@ -276,6 +279,7 @@ func TestARemovedGroupGivesItsSharesBack(t *testing.T) {
 // Who comes after someone who is gone, by the same name, is a stranger, also when
 // one share of theirs was accepted.
 func TestANewPersonOfAnOldNameIsNotTrusted(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Befriend(bob)
 	alice.API("PATCH", "/contacts/"+alice.Contacts("bob")[0].ID, map[string]any{"trusted": true}, nil)
@@ -479,6 +483,7 @@ func TestTransfersEndWithTheirRightWhereAShareIsReceived(t *testing.T) {
 // Who knows no more than that a share exists changes nothing, whatever family of
 // servers it claims to be of.
 func TestUnsignedNotificationsNeedTheSecret(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	alice.Put("a.txt", "a")
 	const secret = "hfiuhworzwnur98d3wjiwhr"

@@ -165,6 +165,7 @@ func inTheOrderOfTheirSignatures(t *testing.T, alice *weftest.Person) {
 // What a server says about shares that do not exist is remembered for a while, and
 // not without bounds.
 func TestWordsAboutWhatIsNotThereAreBounded(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	p := weftest.NewPeer(t)
 	count := func() int {
@@ -207,6 +208,7 @@ func TestWordsAboutWhatIsNotThereAreBounded(t *testing.T) {
 
 // A request to include someone and its withdrawal go out one after the other.
 func TestAWithdrawalWaitsForItsRequest(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	p := weftest.NewPeer(t)
 	release := make(chan struct{})
@@ -257,6 +259,7 @@ func TestAWithdrawalWaitsForItsRequest(t *testing.T) {
 
 // Many servers number their shares: the trouble of one is not another's.
 func TestAServerThatIsDownHoldsBackNoOthersShareOfTheSameNumber(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	down, up := weftest.NewPeer(t), weftest.NewPeer(t)
 	asked := make(chan struct{}, 100)
@@ -308,6 +311,7 @@ func reluctant(p *weftest.Peer, kind string) func() []string {
 // What a server refused to hear does not keep from it what holds since; and once
 // it knows that, nobody can resend what no longer holds.
 func TestARefusedNotificationSilencesNoLaterOne(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	dead := func() (n int) {
 		rows, err := alice.Server.Outbox.List(t.Context())

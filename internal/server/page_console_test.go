@@ -30,6 +30,7 @@ func console(t *testing.T) (alice, bob, olga *weftest.Person, b *weftest.Browser
 }
 
 func TestEveryPageOfTheConsoleIsShownInEveryLanguage(t *testing.T) {
+	t.Parallel()
 	alice, bob, olga, b := console(t)
 	olga.API("POST", "/groups", map[string]any{"name": "staff"}, nil)
 	olga.API("PUT", "/groups/staff/members/alice", nil, nil)
@@ -91,6 +92,7 @@ var consolePaths = map[string][]string{
 }
 
 func TestTheConsoleIsForAdministratorsAndItsOwnPagesAlone(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	olga := operator(t, alice.Site)
 	of := map[string]*weftest.Browser{"visitor": weftest.NewBrowser(t, alice.Origin), "alice": alice.Browser(), "olga": olga.Browser()}
@@ -131,6 +133,7 @@ func TestTheConsoleIsForAdministratorsAndItsOwnPagesAlone(t *testing.T) {
 }
 
 func TestTheConsoleManagesUsersAndGroups(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	olga := operator(t, alice.Site)
 	b := olga.Browser()
@@ -200,6 +203,7 @@ func TestTheConsoleManagesUsersAndGroups(t *testing.T) {
 }
 
 func TestTheConsoleDecidesAboutServers(t *testing.T) {
+	t.Parallel()
 	alice, bob, _, b := console(t)
 	host := string(bob.Host)
 	at := "/admin/peers/" + url.PathEscape(host)
@@ -266,6 +270,7 @@ func TestTheConsoleDecidesAboutServers(t *testing.T) {
 }
 
 func TestTheConsoleEndsSharesAndSendsAgain(t *testing.T) {
+	t.Parallel()
 	alice, bob, _, b := console(t)
 	if p := b.Post("/admin/shares/end", "back", "/admin/shares?state=live"); p.Path != "/admin/shares?state=live" || !strings.Contains(p.Text(), "Nothing is chosen.") {
 		t.Errorf("%s: %s", p.Path, p.Text())
@@ -311,6 +316,7 @@ func TestTheConsoleEndsSharesAndSendsAgain(t *testing.T) {
 }
 
 func TestListsOfTheConsoleArePaged(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	b := operator(t, alice.Site).Browser()
 	for i := range 60 {

@@ -22,6 +22,7 @@ func found(t *testing.T, page weftest.Page, pattern string) string {
 }
 
 func TestInvitingWithTwoBrowsers(t *testing.T) {
+	t.Parallel()
 	north, south := weftest.Start(t), weftest.Start(t)
 	alice, bob := north.Person("alice"), south.Person("bob")
 	a, b := alice.Browser(), bob.Browser()
@@ -67,6 +68,7 @@ func TestInvitingWithTwoBrowsers(t *testing.T) {
 }
 
 func TestAddressBookPages(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	b := site.Person("alice").Browser()
 

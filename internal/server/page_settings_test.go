@@ -12,6 +12,7 @@ import (
 )
 
 func TestThePageOfNotices(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	b := alice.Browser()
 	if p := b.Get("/notices"); p.Status != 200 || !strings.Contains(p.Text(), "Nothing has happened yet.") {
@@ -69,6 +70,7 @@ func TestThePageOfNotices(t *testing.T) {
 }
 
 func TestNoticesArePagedInTheBrowser(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	alice, bob := site.Person("alice"), site.Person("bob")
 	for i := range 35 {
@@ -92,6 +94,7 @@ func TestNoticesArePagedInTheBrowser(t *testing.T) {
 }
 
 func TestThePageOfSettings(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	alice := site.Person("alice")
 	b := alice.Browser()
@@ -178,6 +181,7 @@ func TestThePageOfSettings(t *testing.T) {
 }
 
 func TestSessionsByTheAPI(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	alice, bob := site.Person("alice"), site.Person("bob")
 	login := func(agent string) *weftest.Person {

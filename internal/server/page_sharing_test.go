@@ -57,6 +57,7 @@ func action(t *testing.T, p weftest.Page, end string) string {
 }
 
 func TestSharingInABrowser(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Befriend(bob)
 	alice.Put("Reef/Corals/a.txt", "fish")
@@ -132,7 +133,11 @@ func TestSharingInABrowser(t *testing.T) {
 }
 
 func TestAShareThatWaitsInABrowser(t *testing.T) {
-	alice, bob := two(t)
+	t.Parallel()
+	alice := weftest.Start(t, func(c *config.Config) { // which tries again when it is told to
+		c.Delivery.FirstRetry, c.Delivery.MaxRetry = time.Hour, time.Hour
+	}).Person("alice")
+	bob := weftest.Start(t).Person("bob")
 	alice.Befriend(bob)
 	alice.Put("a.txt", "a")
 	bob.Stop()
@@ -163,6 +168,7 @@ func TestAShareThatWaitsInABrowser(t *testing.T) {
 }
 
 func TestLookingBeforeSharing(t *testing.T) {
+	t.Parallel()
 	site, other := weftest.Start(t), weftest.Start(t, func(c *config.Config) { c.Federation.MustInvite = true })
 	alice, bob := site.Person("alice"), other.Person("bob")
 	carol := site.Person("carol")
@@ -290,6 +296,7 @@ func TestLookingBeforeSharing(t *testing.T) {
 }
 
 func TestStrangersInTheInbox(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t, func(c *config.Config) { c.Federation.Quarantine = true })
 	alice := site.Person("alice")
 	alice.API("POST", "/contacts", map[string]any{"address": "maria@lab.example", "name": "Maria Rossi"}, nil)
@@ -318,11 +325,13 @@ func TestStrangersInTheInbox(t *testing.T) {
 }
 
 func TestOtherSitesChangeNothingOfShares(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Befriend(bob)
 	alice.Put("a.txt", "a")
 	sent := alice.Share("a.txt", bob.Address)
 	in := bob.Inbox("a.txt", "pending")
+	weftest.Until(t, "it is delivered", func() bool { return alice.SentState(sent.ID) == "delivered" })
 	a, b := alice.Browser(), bob.Browser()
 	for _, c := range []struct {
 		by   *weftest.Browser
@@ -352,6 +361,7 @@ func TestOtherSitesChangeNothingOfShares(t *testing.T) {
 }
 
 func TestRequestsInABrowser(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Befriend(bob)
 	alice.Put("Reef/a.txt", "fish")
@@ -399,6 +409,7 @@ func TestRequestsInABrowser(t *testing.T) {
 }
 
 func TestPassingOnInABrowser(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Befriend(bob)
 	alice.Site.Person("carol")
@@ -427,6 +438,7 @@ func TestPassingOnInABrowser(t *testing.T) {
 }
 
 func TestSharesOfThisServerEndWhenTheirOwnerSays(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	alice, bob := site.Person("alice"), site.Person("bob")
 	alice.Put("a.txt", "a")
@@ -457,6 +469,7 @@ func TestSharesOfThisServerEndWhenTheirOwnerSays(t *testing.T) {
 }
 
 func TestAReshareEndsWithTheShareItIsAskedBy(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Befriend(bob)
 	alice.Site.Person("carol")
@@ -485,6 +498,7 @@ func TestAReshareEndsWithTheShareItIsAskedBy(t *testing.T) {
 }
 
 func TestPagesOfSharesInOtherLanguages(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("a.txt", "a")
 	if err := alice.Server.Accounts.SetLanguage(t.Context(), alice.User.ID, "de"); err != nil {

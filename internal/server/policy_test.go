@@ -56,6 +56,7 @@ func says(t *testing.T, what, text string, needs ...string) {
 }
 
 func TestADeniedServerIsKeptOutInEveryDirection(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Befriend(bob)
 	alice.Put("Reef/a.txt", "a")
@@ -110,6 +111,7 @@ func TestADeniedServerIsKeptOutInEveryDirection(t *testing.T) {
 }
 
 func TestAnAllowlistAndADirectoryLetMembersIn(t *testing.T) {
+	t.Parallel()
 	bob := weftest.Start(t).Person("bob")
 	carol := weftest.Start(t).Person("carol")
 	listed := weftest.Start(t, func(c *config.Config) { c.Federation.Mode = "allowlist" }).Person("alice")
@@ -221,6 +223,7 @@ func signed(t *testing.T, key crypto.Signer, d *ocm.Directory) []byte {
 }
 
 func TestABadDirectoryLeavesTheLastGoodOne(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	key, wrong := newKey(t), newKey(t)
 	var document atomic.Pointer[[]byte]
@@ -305,6 +308,7 @@ func TestABadDirectoryLeavesTheLastGoodOne(t *testing.T) {
 }
 
 func TestQuarantineKeepsStrangersApart(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t, func(c *config.Config) { c.Federation.Quarantine = true }).Person("alice")
 	bob := weftest.Start(t).Person("bob")
 	limited := weftest.NewPeer(t)
@@ -352,6 +356,7 @@ func TestQuarantineKeepsStrangersApart(t *testing.T) {
 }
 
 func TestTrustedContactsNeedNoAcceptance(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Befriend(bob)
 	alice.Put("Reef/a.txt", "a")
@@ -381,6 +386,7 @@ func TestTrustedContactsNeedNoAcceptance(t *testing.T) {
 }
 
 func TestWhoIsBlockedReachesNobodyThroughAGroup(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	bob, carol := site.Person("bob"), site.Person("carol")
 	g, err := site.Server.Accounts.AddGroup(t.Context(), "divers", "")
@@ -407,6 +413,7 @@ func TestWhoIsBlockedReachesNobodyThroughAGroup(t *testing.T) {
 }
 
 func TestANewKeyOfAKnownServerIsKeptAndWaitsForApproval(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t, func(c *config.Config) { c.Federation.ApproveKeys = true }).Person("alice")
 	open := weftest.Start(t).Person("otto")
 	p := weftest.NewPeer(t)
@@ -450,6 +457,7 @@ func TestANewKeyOfAKnownServerIsKeptAndWaitsForApproval(t *testing.T) {
 }
 
 func TestRulesForOneServer(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	plain, signing := weftest.NewPeer(t), weftest.NewPeer(t)
 	plain.Document.Capabilities = nil

@@ -31,6 +31,7 @@ func obey(t *testing.T, site *weftest.Site, rule peer.Rule) {
 // A server that publishes a key of the older kind for older servers is for
 // others what it is.
 func TestAKeyForOlderServersMakesNoOlderServer(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t, func(c *config.Config) { c.Federation.LegacySignatures = true }).Person("alice")
 	bob := weftest.Start(t).Person("bob")
 	alice.Put("Reef/a.txt", "fish")
@@ -50,6 +51,7 @@ func TestAKeyForOlderServersMakesNoOlderServer(t *testing.T) {
 
 // What a wrong profile made of a share ends with the profile.
 func TestAShareIsReadAgainWhenTheProfileIsCorrected(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("Reef/a.txt", "fish")
 	alice.Share("Reef", bob.Address)
@@ -71,6 +73,7 @@ func TestAShareIsReadAgainWhenTheProfileIsCorrected(t *testing.T) {
 // Where a share demands the code flow, its secret is no way in: also at servers
 // that serve at their webdav path alone.
 func TestASecretIsNoWayInWhereTheCodeFlowIsDemanded(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	p := weftest.NewPeer(t)
 	p.Document.Provider, p.Document.APIVersion = "Nextcloud 35.0.1.3", "1.0-proposal1"

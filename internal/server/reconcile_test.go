@@ -92,6 +92,7 @@ func accepted(t *testing.T, alice, bob *weftest.Person, path string, rights ...s
 }
 
 func TestAReceiverThatLostAShareGetsItAgain(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	olga := operator(t, alice.Site)
 	alice.Put("Reef/a.txt", "from Alice")
@@ -121,6 +122,7 @@ func TestAReceiverThatLostAShareGetsItAgain(t *testing.T) {
 }
 
 func TestAShareThatItsServerLostStandsApartUntilItIsBack(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	olga := operator(t, bob.Site)
 	alice.Put("Reef/a.txt", "from Alice")
@@ -184,6 +186,7 @@ func TestAShareThatItsServerLostStandsApartUntilItIsBack(t *testing.T) {
 }
 
 func TestNothingIsProposedOfAPeerThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	olga := operator(t, bob.Site)
 	for _, name := range []string{"A", "B", "C", "D", "E"} {
@@ -213,6 +216,7 @@ func TestNothingIsProposedOfAPeerThatDoesNotAnswer(t *testing.T) {
 
 // A peer that falls silent in the middle is noticed once.
 func TestAPeerThatFallsSilentIsNotAskedOfEveryShare(t *testing.T) {
+	t.Parallel()
 	bob := weftest.Start(t).Person("bob")
 	olga := operator(t, bob.Site)
 	p := weftest.NewPeer(t)
@@ -237,6 +241,7 @@ func TestAPeerThatFallsSilentIsNotAskedOfEveryShare(t *testing.T) {
 
 // Answers that say nothing of a share move nobody to act on it.
 func TestOnlyClearAnswersMakeProposals(t *testing.T) {
+	t.Parallel()
 	bob := weftest.Start(t).Person("bob")
 	olga := operator(t, bob.Site)
 	p := weftest.NewPeer(t)
@@ -297,6 +302,7 @@ func TestOnlyClearAnswersMakeProposals(t *testing.T) {
 }
 
 func TestMessagesThatWereGivenUpAreSentAgain(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	olga := operator(t, alice.Site)
 	alice.Put("Ended/a.txt", "a")
@@ -324,6 +330,7 @@ func TestMessagesThatWereGivenUpAreSentAgain(t *testing.T) {
 }
 
 func TestAShareWhoseMessageWasLostIsSent(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t, func(c *config.Config) { c.Delivery.FirstRetry = time.Hour }).Person("alice")
 	bob := weftest.Start(t).Person("bob")
 	olga := operator(t, alice.Site)
@@ -348,6 +355,7 @@ func TestAShareWhoseMessageWasLostIsSent(t *testing.T) {
 // Families that read no such message cannot be asked about what we sent; a share
 // of theirs can, and one that is a file by HEAD.
 func TestOldServersAreAskedWhatTheyCanBeAsked(t *testing.T) {
+	t.Parallel()
 	for _, family := range []string{"nextcloud-30-", "ocis", "opencloudmesh-go"} {
 		t.Run(family, func(t *testing.T) {
 			alice := weftest.Start(t).Person("alice")
@@ -377,6 +385,7 @@ func TestOldServersAreAskedWhatTheyCanBeAsked(t *testing.T) {
 }
 
 func TestManySharesAreComparedByPages(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	olga := operator(t, alice.Site)
 	sim := weftest.Simulate(t, dialect(t, "nextcloud-30-"))
@@ -401,6 +410,7 @@ func TestManySharesAreComparedByPages(t *testing.T) {
 
 // Two operators repairing at once do nothing twice.
 func TestRepairsAtOnceAreMadeOnce(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	olga := operator(t, alice.Site)
 	alice.Put("Reef/a.txt", "a")
@@ -432,6 +442,7 @@ func TestRepairsAtOnceAreMadeOnce(t *testing.T) {
 }
 
 func TestWhatCannotBeComparedSaysWhy(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	olga := operator(t, alice.Site)
 	p := weftest.NewPeer(t)

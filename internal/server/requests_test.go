@@ -78,6 +78,7 @@ func asked(p *weftest.Person, resource string) question {
 }
 
 func TestAskingForAShare(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Befriend(bob)
 	alice.Put("Reef/a.txt", "fish")
@@ -143,6 +144,7 @@ func TestAskingForAShare(t *testing.T) {
 }
 
 func TestWhoMayAskIsPolicy(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	alice.Put("a.txt", "a")
 	stranger := weftest.NewPeer(t)
@@ -220,6 +222,7 @@ func TestWhoMayAskIsPolicy(t *testing.T) {
 }
 
 func TestRequestsAtHomeAndToServersThatTakeNone(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	alice, bob := site.Person("alice"), site.Person("bob")
 	alice.Put("a.txt", "a")
@@ -255,6 +258,7 @@ func TestRequestsAtHomeAndToServersThatTakeNone(t *testing.T) {
 
 // A no is to one person's question to one other, wherever else the same is asked.
 func TestANoIsToOneRequest(t *testing.T) {
+	t.Parallel()
 	north, south := weftest.Start(t), weftest.Start(t)
 	alice, dave := north.Person("alice"), north.Person("dave")
 	bob, carol := south.Person("bob"), south.Person("carol")
@@ -282,6 +286,7 @@ func TestANoIsToOneRequest(t *testing.T) {
 
 // Servers that do not say who is meant are believed where it can be one alone.
 func TestANoThatDoesNotSayToWhomIsToTheOnlyOne(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	bob, carol := site.Person("bob"), site.Person("carol")
 	p := weftest.NewPeer(t)
@@ -311,6 +316,7 @@ func TestANoThatDoesNotSayToWhomIsToTheOnlyOne(t *testing.T) {
 
 // At home a no to a question about a share is not a word about the share.
 func TestANoAtHomeEndsNoShare(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	alice, bob := site.Person("alice"), site.Person("bob")
 	alice.Put("Reef/a.txt", "a")
@@ -328,6 +334,7 @@ func TestANoAtHomeEndsNoShare(t *testing.T) {
 
 // Not everything that comes from whom one asked is the answer.
 func TestAnotherShareIsNoAnswerToARequest(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Befriend(bob)
 	alice.Put("holiday.jpg", "sun")
@@ -344,6 +351,7 @@ func TestAnotherShareIsNoAnswerToARequest(t *testing.T) {
 
 // What someone has already is granted by giving them the rights that they lack.
 func TestGrantingWhatIsSharedAlreadyGivesTheRightsThatLack(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Befriend(bob)
 	ann := alice.Site.Person("ann")
@@ -405,6 +413,7 @@ func include(p *weftest.Person, id, with string, permissions ...string) sentRequ
 }
 
 func TestAReshareComesFromTheOwner(t *testing.T) {
+	t.Parallel()
 	end := time.Now().Add(48 * time.Hour).UTC().Truncate(time.Second)
 	alice, bob, carol, sent, in := three(t, "auto", map[string]any{"expiresAt": end.Format(time.RFC3339)})
 	if a := bob.TryAPI("POST", "/shares", map[string]any{"path": in.Path, "with": carol.Address}); a.Status != 403 || a.Code() != "RESHARE_FORBIDDEN" {
@@ -452,6 +461,7 @@ func TestAReshareComesFromTheOwner(t *testing.T) {
 }
 
 func TestAReshareNeedsTheRightAndTheOwnersYes(t *testing.T) {
+	t.Parallel()
 	alice, bob, carol, sent, in := three(t, "ask", nil)
 	r := include(bob, in.ID, carol.Address)
 	q := asked(alice, sent.ID)
@@ -488,6 +498,7 @@ func TestAReshareNeedsTheRightAndTheOwnersYes(t *testing.T) {
 // What the owner takes back from a recipient is taken from those whom the recipient
 // included, and from those whom they did.
 func TestAReshareLivesByTheRightItWasMadeIn(t *testing.T) {
+	t.Parallel()
 	alice, bob, carol, sent, in := three(t, "auto", nil)
 	dora := carol.Site.Person("dora")
 	becomes(bob, include(bob, in.ID, carol.Address, "read", "write", "share").ID, "granted")
@@ -536,6 +547,7 @@ func TestAReshareLivesByTheRightItWasMadeIn(t *testing.T) {
 
 // The owner's own yes is not the recipient's right.
 func TestAReshareThatTheOwnerGrantedIsTheirs(t *testing.T) {
+	t.Parallel()
 	alice, bob, carol, sent, in := three(t, "ask", nil)
 	include(bob, in.ID, carol.Address, "read", "write")
 	alice.API("POST", "/requests/"+asked(alice, sent.ID).ID+"/grant", map[string]any{}, nil)
@@ -552,6 +564,7 @@ func TestAReshareThatTheOwnerGrantedIsTheirs(t *testing.T) {
 }
 
 func TestAReshareInheritsWhatItsShareDemands(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	marie, plain := weftest.NewPeer(t), weftest.NewPeer(t)
 	heard(marie)
@@ -590,6 +603,7 @@ func TestAReshareInheritsWhatItsShareDemands(t *testing.T) {
 // Servers before 1.5 name the new share when they take it back, and prove it by
 // the token of the answer.
 func TestOlderServersReshareAndWithdraw(t *testing.T) {
+	t.Parallel()
 	alice, carol := two(t)
 	alice.Put("a.txt", "a")
 	old := weftest.NewPeer(t)
@@ -666,6 +680,7 @@ func TestOlderServersReshareAndWithdraw(t *testing.T) {
 
 // One recipient, or one server with people made up, does not go on without end.
 func TestRequestsOfOneServerAreBounded(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	p, q := weftest.NewPeer(t), weftest.NewPeer(t)
 	heard(p)

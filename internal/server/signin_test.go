@@ -1,15 +1,40 @@
 package server_test
 
 import (
+	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/config"
+	"github.com/weft-mesh/weft/internal/server"
 	"github.com/weft-mesh/weft/internal/weftest"
 )
 
+// TestPasswordsCostWhatTheyShould starts a server as the command line does: nothing
+// in the configuration lowers what hashing a password costs.
+func TestPasswordsCostWhatTheyShould(t *testing.T) {
+	t.Parallel()
+	conf := config.Default()
+	conf.URL, conf.Data = "https://here.example", t.TempDir()
+	if err := errors.Join(conf.Check(), conf.Prepare()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := server.New(t.Context(), conf, server.Env{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	u, err := s.Accounts.Add(t.Context(), account.NewUser{Name: "alice", Password: "a long password"})
+	if err != nil || !strings.HasPrefix(u.PasswordHash, "$argon2id$v=19$m=19456,t=2,p=1$") {
+		t.Errorf("%q, %v", u.PasswordHash, err)
+	}
+}
+
 func TestSigningInWithABrowser(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	alice := site.Person("alice")
 
@@ -42,6 +67,7 @@ func TestSigningInWithABrowser(t *testing.T) {
 }
 
 func TestSigningInLeadsNowhereElse(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	alice := site.Person("alice")
 	for _, next := range []string{"//evil.example/", "https://evil.example/", `/\evil.example`, "javascript:alert(1)", "/login", "", "evil", "/a\r\nX: y", "/\t/evil.example"} {
@@ -55,6 +81,7 @@ func TestSigningInLeadsNowhereElse(t *testing.T) {
 }
 
 func TestOtherSitesSignNobodyInOrOut(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	alice := site.Person("alice")
 	b := alice.Browser()
@@ -71,6 +98,7 @@ func TestOtherSitesSignNobodyInOrOut(t *testing.T) {
 }
 
 func TestCookiesAreTheOriginsAlone(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t, func(c *config.Config) { c.URL = strings.Replace(c.URL, "http://", "https://", 1) })
 	site.Person("alice")
 	b := weftest.NewBrowser(t, strings.Replace(site.Origin, "https://", "http://", 1))
@@ -88,6 +116,7 @@ func TestCookiesAreTheOriginsAlone(t *testing.T) {
 }
 
 func TestPagesSpeakTheBrowsersLanguage(t *testing.T) {
+	t.Parallel()
 	site := weftest.Start(t)
 	req, _ := http.NewRequest("GET", site.Origin+"/login", nil)
 	a := weftest.Send(t, req, "Accept-Language", "de-AT, en;q=0.5")

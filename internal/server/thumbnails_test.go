@@ -23,6 +23,7 @@ func photo(t *testing.T, w, h int, c color.Color) string {
 }
 
 func TestThumbnailsOfOwnAndReceivedImages(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("Reef/ä fish.jpg", photo(t, 600, 300, color.RGBA{200, 0, 0, 255}))
 	alice.Put("Reef/text.jpg", "<script>alert(1)</script>")

@@ -32,6 +32,7 @@ func remove(p *weftest.Person, path string) (out deleted) {
 }
 
 func TestWhatIsDeletedGoesToItsOwnersTrash(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	carol := alice.Site.Person("carol")
 	for _, name := range []string{"Reef/by dav", "Reef/by api", "Reef/by bob", "Reef/by carol"} {
@@ -74,6 +75,7 @@ func TestWhatIsDeletedGoesToItsOwnersTrash(t *testing.T) {
 }
 
 func TestTheTrashIsOnesOwnAndEnds(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	bob := alice.Site.Person("bob")
 	alice.Put("a", "a")
@@ -97,6 +99,7 @@ func TestTheTrashIsOnesOwnAndEnds(t *testing.T) {
 }
 
 func TestWithoutATrashWhatIsDeletedIsGone(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t, func(c *config.Config) { c.TrashFor = 0 }).Person("alice")
 	alice.Put("a", "a")
 	if d := remove(alice, "a"); d.Deletion != "gone" || d.TrashID != "" {

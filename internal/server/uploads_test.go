@@ -46,6 +46,7 @@ func staged(p *weftest.Person) int {
 }
 
 func TestAnUploadGoesOnAfterARestartIntoAReceivedShare(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("Reef/a", "a")
 	alice.Share("Reef", bob.Address, "read", "write")
@@ -89,6 +90,7 @@ func TestAnUploadGoesOnAfterARestartIntoAReceivedShare(t *testing.T) {
 }
 
 func TestAnUploadThatBreaksKeepsWhatCame(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	location := begin(alice, "big", 1_000_000).Header.Get("Location")
 	raw := func() net.Conn {
@@ -141,6 +143,7 @@ func TestAnUploadThatBreaksKeepsWhatCame(t *testing.T) {
 }
 
 func TestUploadsInOneRequest(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	a := alice.Do("POST", "/api/v1/uploads?path=one", "whole", "Upload-Complete", "?1")
 	want(t, "all in one", a, 201)
@@ -160,6 +163,7 @@ func TestUploadsInOneRequest(t *testing.T) {
 }
 
 func TestUploadsThatCannotSucceedAreRefused(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("Reef/a", "a")
 	alice.Share("Reef", bob.Address, "read")
@@ -217,6 +221,7 @@ func TestUploadsThatCannotSucceedAreRefused(t *testing.T) {
 }
 
 func TestUploadsAreBoundedAndEnd(t *testing.T) {
+	t.Parallel()
 	alice := weftest.Start(t).Person("alice")
 	var locations []string
 	for i := range uploads.MaxOpen {

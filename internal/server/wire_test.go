@@ -40,6 +40,7 @@ func onWire(t *testing.T, s *weftest.Site, fits func(x server.ExchangeView) bool
 }
 
 func TestTheWireIsVisibleWithoutItsSecrets(t *testing.T) {
+	t.Parallel()
 	alice, bob := two(t)
 	alice.Put("a.txt", "a")
 	sent := alice.Share("a.txt", bob.Address)
@@ -109,6 +110,7 @@ func TestTheWireIsVisibleWithoutItsSecrets(t *testing.T) {
 }
 
 func TestTheWireIsKeptAsTheOperatorSays(t *testing.T) {
+	t.Parallel()
 	off := weftest.Start(t, func(c *config.Config) { c.Federation.Wire = false }).Person("alice")
 	loud, quiet := weftest.NewPeer(t), weftest.NewPeer(t)
 	if _, err := off.Server.Policy.Set(t.Context(), peer.Rule{Pattern: string(loud.Host), Wire: peer.Yes}); err != nil {

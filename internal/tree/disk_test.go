@@ -91,10 +91,12 @@ func wants(t testing.TB, what string, err, want error) {
 }
 
 func TestDiskIsATree(t *testing.T) {
+	t.Parallel()
 	treetest.Run(t, func(t *testing.T) tree.Tree { d, _ := newDisk(t); return d })
 }
 
 func TestWhatIsNeitherFileNorFolderDoesNotExist(t *testing.T) {
+	t.Parallel()
 	d, dir := newDisk(t)
 	outside := t.TempDir()
 	if err := os.WriteFile(filepath.Join(outside, "secret"), []byte("secret"), 0o600); err != nil {
@@ -155,6 +157,7 @@ func TestWhatIsNeitherFileNorFolderDoesNotExist(t *testing.T) {
 }
 
 func TestDiskRefusesNamesThatAreNotClean(t *testing.T) {
+	t.Parallel()
 	d, dir := newDisk(t)
 	if err := os.WriteFile(filepath.Join(dir, "beside"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -185,6 +188,7 @@ func TestDiskRefusesNamesThatAreNotClean(t *testing.T) {
 }
 
 func TestNoFolderGoesDeeperThanNamesCan(t *testing.T) {
+	t.Parallel()
 	d, _ := newDisk(t)
 	ctx := t.Context()
 	deep := strings.Repeat("d/", 59) + "d"
@@ -205,6 +209,7 @@ func TestNoFolderGoesDeeperThanNamesCan(t *testing.T) {
 }
 
 func TestWhatACrashLeftIsRemoved(t *testing.T) {
+	t.Parallel()
 	d, dir := newDisk(t)
 	put(t, d, "kept", "x")
 	d.Close()
@@ -229,6 +234,7 @@ func TestWhatACrashLeftIsRemoved(t *testing.T) {
 }
 
 func TestNothingIsLeftInUploads(t *testing.T) {
+	t.Parallel()
 	d, dir := newDisk(t)
 	ctx := t.Context()
 	mkdir(t, d, "a")
@@ -254,6 +260,7 @@ type iotestErr struct{}
 func (iotestErr) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 func TestAConditionIsCheckedAgainWhenTheUploadIsComplete(t *testing.T) {
+	t.Parallel()
 	d, _ := newDisk(t)
 	old := put(t, d, "a", "old")
 	for name, condition := range map[string]tree.Condition{
@@ -274,6 +281,7 @@ type readerFunc func(p []byte) (int, error)
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestAReaderSeesOneContentWhileItIsReplaced(t *testing.T) {
+	t.Parallel()
 	d, _ := newDisk(t)
 	content := func(i int) string { return strings.Repeat(string(rune('a'+i%26)), 50_000) }
 	put(t, d, "a", content(0))
@@ -303,6 +311,7 @@ func TestAReaderSeesOneContentWhileItIsReplaced(t *testing.T) {
 }
 
 func TestOfManyWhoCreateOneWins(t *testing.T) {
+	t.Parallel()
 	d, _ := newDisk(t)
 	for round := range 5 {
 		var mu sync.Mutex
@@ -330,6 +339,7 @@ func TestOfManyWhoCreateOneWins(t *testing.T) {
 }
 
 func TestFoldersMayMoveWhileMuchGoesOn(t *testing.T) {
+	t.Parallel()
 	d, dir := newDisk(t)
 	ctx := t.Context()
 	mkdir(t, d, "a")
@@ -361,6 +371,7 @@ func TestFoldersMayMoveWhileMuchGoesOn(t *testing.T) {
 }
 
 func TestAnIDStaysWithARenamedEntry(t *testing.T) {
+	t.Parallel()
 	d, _ := newDisk(t)
 	id := put(t, d, "a", "x").ID
 	if id == "" && runtime.GOOS == "linux" {
@@ -376,6 +387,7 @@ func TestAnIDStaysWithARenamedEntry(t *testing.T) {
 }
 
 func TestFolderETagsRiseThoughTheClockWentBack(t *testing.T) {
+	t.Parallel()
 	d, dir := newDisk(t)
 	mkdir(t, d, "a")
 	before, _ := d.Stat(t.Context(), "")
@@ -435,6 +447,7 @@ func TestDiskLeaksNoFiles(t *testing.T) {
 }
 
 func TestUsageCountsTheBytesOfFiles(t *testing.T) {
+	t.Parallel()
 	d, _ := newDisk(t)
 	mkdir(t, d, "a")
 	put(t, d, "a/x", "12345")
@@ -448,6 +461,7 @@ func TestUsageCountsTheBytesOfFiles(t *testing.T) {
 }
 
 func TestAnAnnouncedSizeBeyondTheDiskIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
 	d, _ := newDisk(t)
 	if d.Free() < 0 {
 		t.Skip("the room on the disk is not known here")

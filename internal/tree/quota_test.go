@@ -43,6 +43,7 @@ func (l *limited) exact(t *testing.T) {
 }
 
 func TestQuotaCountsEveryChange(t *testing.T) {
+	t.Parallel()
 	l := newLimited(t, 1000)
 	ctx := t.Context()
 	put(t, l.disk, "before", strings.Repeat("x", 100)) // counted by the first walk
@@ -86,6 +87,7 @@ func TestQuotaCountsEveryChange(t *testing.T) {
 }
 
 func TestQuotaRefuses(t *testing.T) {
+	t.Parallel()
 	full := func(n int) string { return strings.Repeat("x", n) }
 	for _, c := range []struct {
 		name string
@@ -154,6 +156,7 @@ func TestQuotaRefuses(t *testing.T) {
 }
 
 func TestUploadsAtTheSameTimeShareTheQuota(t *testing.T) {
+	t.Parallel()
 	l := newLimited(t, 10_000)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -183,6 +186,7 @@ func TestUploadsAtTheSameTimeShareTheQuota(t *testing.T) {
 }
 
 func TestQuotaStaysExactWhateverHappensAtOnce(t *testing.T) {
+	t.Parallel()
 	l := newLimited(t, 5000)
 	mkdir(t, l, "d")
 	var wg sync.WaitGroup
@@ -209,6 +213,7 @@ func TestQuotaStaysExactWhateverHappensAtOnce(t *testing.T) {
 }
 
 func TestACancelledFirstWalkIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	l := newLimited(t, 100)
 	put(t, l.disk, "a", "12345")
 	cancelled, cancel := context.WithCancel(t.Context())

@@ -16,6 +16,7 @@ import (
 )
 
 func TestSubIsATree(t *testing.T) {
+	t.Parallel()
 	treetest.Run(t, func(t *testing.T) tree.Tree {
 		d, _ := newDisk(t)
 		mkdir(t, d, "a")
@@ -25,10 +26,12 @@ func TestSubIsATree(t *testing.T) {
 }
 
 func TestRestrictToAllIsATree(t *testing.T) {
+	t.Parallel()
 	treetest.Run(t, func(t *testing.T) tree.Tree { d, _ := newDisk(t); return tree.Restrict(d, tree.All) })
 }
 
 func TestWhileIsATree(t *testing.T) {
+	t.Parallel()
 	treetest.Run(t, func(t *testing.T) tree.Tree {
 		d, _ := newDisk(t)
 		return tree.While(d, func(context.Context, bool) error { return nil })
@@ -36,6 +39,7 @@ func TestWhileIsATree(t *testing.T) {
 }
 
 func TestWhileEndsAWriteBeforeItTakesEffect(t *testing.T) {
+	t.Parallel()
 	d, _ := newDisk(t)
 	put(t, d, "a", "before")
 	w := tree.While(d, func(_ context.Context, writes bool) error {
@@ -59,6 +63,7 @@ func TestWhileEndsAWriteBeforeItTakesEffect(t *testing.T) {
 }
 
 func TestAFolderMountedIsATree(t *testing.T) {
+	t.Parallel()
 	treetest.Run(t, func(t *testing.T) tree.Tree {
 		own, _ := newDisk(t)
 		other, _ := newDisk(t)
@@ -67,6 +72,7 @@ func TestAFolderMountedIsATree(t *testing.T) {
 }
 
 func TestWithQuotaIsATree(t *testing.T) {
+	t.Parallel()
 	treetest.Run(t, func(t *testing.T) tree.Tree {
 		d, _ := newDisk(t)
 		return tree.WithQuota(d, func() int64 { return 1 << 20 }, new(tree.Counter))
@@ -74,6 +80,7 @@ func TestWithQuotaIsATree(t *testing.T) {
 }
 
 func TestSubKeepsToItsFolder(t *testing.T) {
+	t.Parallel()
 	d, _ := newDisk(t)
 	mkdir(t, d, "a")
 	mkdir(t, d, "ab")
@@ -92,6 +99,7 @@ func TestSubKeepsToItsFolder(t *testing.T) {
 }
 
 func TestRestrictRefusesWhatIsNotAllowed(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	for _, c := range []struct {
 		name   string
@@ -146,6 +154,7 @@ func TestRestrictRefusesWhatIsNotAllowed(t *testing.T) {
 }
 
 func TestSingleFile(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	d, _ := newDisk(t)
 	mkdir(t, d, "docs")
@@ -200,6 +209,7 @@ func TestSingleFile(t *testing.T) {
 }
 
 func TestViewsLetTheKernelSendFilesOnDisk(t *testing.T) {
+	t.Parallel()
 	d, _ := newDisk(t)
 	mkdir(t, d, "a")
 	put(t, d, "a/f", "x")
@@ -273,6 +283,7 @@ func newMounts(t *testing.T) *mounts {
 }
 
 func TestMountShowsItsPointsWithoutAskingThem(t *testing.T) {
+	t.Parallel()
 	m := newMounts(t)
 	if got := names(t, m, ""); !slices.Equal(got, []string{"Shared", "mine"}) {
 		t.Errorf("root: %q", got)
@@ -294,6 +305,7 @@ func TestMountShowsItsPointsWithoutAskingThem(t *testing.T) {
 }
 
 func TestWhatIsMountedIsReachedByName(t *testing.T) {
+	t.Parallel()
 	m := newMounts(t)
 	ctx := t.Context()
 	if got := read(t, m, "Shared/folder/sub/x"); got != "theirs" {
@@ -328,6 +340,7 @@ func TestWhatIsMountedIsReachedByName(t *testing.T) {
 }
 
 func TestAMountThatIsAwayStaysAndSaysSo(t *testing.T) {
+	t.Parallel()
 	m := newMounts(t)
 	ctx := t.Context()
 	info, err := m.Stat(ctx, "Shared/dead")
@@ -353,6 +366,7 @@ func TestAMountThatIsAwayStaysAndSaysSo(t *testing.T) {
 }
 
 func TestTheMountedFolderIsNotForOnesOwn(t *testing.T) {
+	t.Parallel()
 	m := newMounts(t)
 	ctx := t.Context()
 	put := func(name string) error {
@@ -402,6 +416,7 @@ func TestTheMountedFolderIsNotForOnesOwn(t *testing.T) {
 }
 
 func TestCopiesAndMovesGoFromTreeToTree(t *testing.T) {
+	t.Parallel()
 	m := newMounts(t)
 	ctx := t.Context()
 	copyTo := func(from, to string) {
@@ -442,6 +457,7 @@ func TestCopiesAndMovesGoFromTreeToTree(t *testing.T) {
 }
 
 func TestTheRootsETagChangesWithTheMounts(t *testing.T) {
+	t.Parallel()
 	m := newMounts(t)
 	tags := map[string]string{}
 	expect := func(what string) {
@@ -474,6 +490,7 @@ func TestTheRootsETagChangesWithTheMounts(t *testing.T) {
 }
 
 func TestMovingAwayNeedsTheRightToRemove(t *testing.T) {
+	t.Parallel()
 	own, _ := newDisk(t)
 	theirs, _ := newDisk(t)
 	put(t, theirs, "x", "x")
@@ -499,6 +516,7 @@ func (b broken) Open(ctx context.Context, name string) (tree.File, error) {
 }
 
 func TestATransferThatFailsLeavesTheTargetAsItWas(t *testing.T) {
+	t.Parallel()
 	src, _ := newDisk(t)
 	mkdir(t, src, "a")
 	mkdir(t, src, "a/sub")
@@ -548,6 +566,7 @@ func (s *sink) Remove(_ context.Context, name string, _ tree.Condition) error {
 }
 
 func TestATransferTrustsNoListing(t *testing.T) {
+	t.Parallel()
 	for name, child := range map[string]string{
 		"the folder above": "..", "a path": "a/b", "nothing": "", "a control character": "a\n", "folders without end": "x",
 	} {

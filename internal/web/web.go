@@ -323,9 +323,9 @@ func asset(name string) ([]byte, bool) {
 	return b, err == nil
 }
 
-// Assets serves the style sheet, pictures and scripts below /assets/.
-func Assets() http.Handler {
-	packed := map[string][]byte{}
+// packed are the assets that are worth it, compressed.
+var packed = sync.OnceValue(func() map[string][]byte {
+	out := map[string][]byte{}
 	for name := range assetVersion {
 		if body, ok := asset(name); ok && len(body) >= compressFrom && path.Ext(name) != ".png" {
 			var z bytes.Buffer
@@ -333,9 +333,14 @@ func Assets() http.Handler {
 			must(err)
 			w.Write(body)
 			w.Close()
-			packed[name] = z.Bytes()
+			out[name] = z.Bytes()
 		}
 	}
+	return out
+})
+
+// Assets serves the style sheet, pictures and scripts below /assets/.
+func Assets() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := strings.TrimPrefix(r.URL.Path, "/assets/")
 		body, ok := asset(name)
@@ -353,7 +358,7 @@ func Assets() http.Handler {
 		if r.URL.Query().Get("v") == tag {
 			h.Set("Cache-Control", "public, max-age=31536000, immutable")
 		}
-		if z, ok := packed[name]; ok && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		if z, ok := packed()[name]; ok && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 			h.Set("Content-Encoding", "gzip")
 			h.Set("ETag", `"`+tag+`-gz"`)
 			body = z

@@ -24,11 +24,15 @@ import (
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/config"
 	"github.com/weft-mesh/weft/internal/server"
+	"github.com/weft-mesh/weft/internal/store/storetest"
 	"github.com/weft-mesh/weft/ocm"
 )
 
 // Patience is how long Until waits for what happens in the background.
 const Patience = 20 * time.Second
+
+// cheap is what hashing a password costs on a Site: next to nothing.
+var cheap = account.Cost{Time: 1, Memory: 8}
 
 // Site is one running server.
 type Site struct {
@@ -65,6 +69,7 @@ func Start(t testing.TB, adjust ...func(*config.Config)) *Site {
 		t.Fatal(err)
 	}
 	s.Config = c
+	storetest.Put(t, c.DatabasePath())
 	s.run(ln)
 	t.Cleanup(s.Stop)
 	return s
@@ -87,7 +92,7 @@ func Listen(t testing.TB) net.Listener {
 func (s *Site) run(ln net.Listener) {
 	s.T.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	srv, err := server.New(ctx, s.Config, server.Env{Log: slog.New(s.Log), Now: s.Now})
+	srv, err := server.New(ctx, s.Config, server.Env{Log: slog.New(s.Log), Now: s.Now, PasswordCost: cheap})
 	if err != nil {
 		cancel()
 		s.T.Fatal(err)

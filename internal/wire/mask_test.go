@@ -7,12 +7,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/internal/store/storetest"
 )
 
 func TestMaskHidesSecretsAndNothingElse(t *testing.T) {
@@ -53,11 +52,7 @@ func TestMaskHidesSecretsAndNothingElse(t *testing.T) {
 // What one side wrote where a secret belongs is hidden wherever either side repeats
 // it.
 func TestWhatIsOnceASecretIsHiddenInTheWholeExchange(t *testing.T) {
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "weft.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := storetest.Open(t)
 	k := NewKeeper(db, time.Now, slog.New(slog.DiscardHandler), time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
