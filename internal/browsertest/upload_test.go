@@ -85,7 +85,7 @@ func TestFilesAndFoldersAreUploadedByPointer(t *testing.T) {
 	b.drop(trip, loose)
 	b.says("3 files are there already.")
 	b.picture("asked")
-	b.do(chromedp.Click(`//button[text()="Keep both of all"]`))
+	b.do(chromedp.Click(`//button[text()="Keep both for all"]`))
 	b.says("Uploaded: 3")
 	holds("Dropped/loose.txt", "another")
 	holds("Dropped/loose (2).txt", "loose")
