@@ -316,6 +316,20 @@ func (a *Accounts) Edit(ctx context.Context, u User, p Profile) (User, error) {
 	return u, err
 }
 
+// SetEmail makes an address that a person confirmed their own, in the caller's
+// transaction.
+func (a *Accounts) SetEmail(ctx context.Context, tx bun.IDB, u User, email string) (User, error) {
+	changed := audit.Details{}
+	change(&u.Email, &email, nil, "email", changed)
+	if err := u.check(); err != nil {
+		return u, err
+	}
+	if _, err := tx.NewUpdate().Model(&u).Column("email").WherePK().Exec(ctx); err != nil {
+		return u, err
+	}
+	return u, audit.Note(ctx, tx, a.now(), u.event("user.changed", changed))
+}
+
 // Remove deletes a user with all credentials and memberships, in the caller's
 // transaction; files and shares are the caller's to end first.
 func (a *Accounts) Remove(ctx context.Context, tx bun.IDB, id string) error {

@@ -2,6 +2,7 @@ package browsertest
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/weft-mesh/weft/internal/account"
@@ -60,9 +61,16 @@ func TestPagesOfNoticesAndSettings(t *testing.T) {
 	alice.Share("a.txt", "nobody@"+string(weftest.Start(t).Host))
 	alice.Told("delivery-failed")
 	alice.API("POST", "/notices/"+alice.Told("share-received").ID+"/read", nil, nil)
+	// An address waits to be confirmed, which its owner does from the e-mail.
+	if p := alice.Browser().Post("/settings/email", "email", "alice@new.example"); p.Status != 200 {
+		t.Fatalf("%d %s", p.Status, p.Text())
+	}
+	letter := strings.ReplaceAll(o.Messages()[len(o.Messages())-1], "=\r\n", "")
+	_, token, _ := strings.Cut(letter, "/confirm-email?token=3D")
+	token, _, _ = strings.Cut(token, "\r\n")
 	b := open(t, site.Origin)
 	b.signIn(alice)
-	for _, path := range []string{"/notices", "/notices?show=unread", "/settings"} {
+	for _, path := range []string{"/notices", "/notices?show=unread", "/settings", "/confirm-email?token=" + token} {
 		t.Run(path, func(t *testing.T) {
 			b.t = t
 			b.inspect(path)

@@ -3,10 +3,8 @@ package dav
 import (
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"os"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +27,9 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request, name string) error
 	header := w.Header()
 	header.Set("Content-Type", h.contentType(info))
 	header.Set("X-Content-Type-Options", "nosniff")
+	// It is for who asked, and may be another the next time: without a word
+	// browsers would guess for how long they can show what they have.
+	header.Set("Cache-Control", "private, no-cache")
 	// Whatever a file holds, it must not act with the rights of this origin.
 	header.Set("Content-Security-Policy", "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'")
 	if h.View && strings.HasPrefix(header.Get("Content-Type"), "application/pdf") {
@@ -234,7 +235,7 @@ func (h *Handler) contentType(info tree.Info) string {
 	if name == "" {
 		name = h.rootName()
 	}
-	if t := mime.TypeByExtension(path.Ext(name)); t != "" {
+	if t := tree.TypeOf(name); t != "" {
 		return t
 	}
 	return "application/octet-stream"

@@ -74,6 +74,12 @@ func Hint(err error, reason, hint string) error {
 	return err
 }
 
+const noServer = "there is no server named "
+
+// NoServer tells whether a sentence of Explain is that of a name that leads
+// nowhere: waiting helps only if the name is right.
+func NoServer(sentence string) bool { return strings.HasPrefix(sentence, noServer) }
+
 // Explain puts what a peer answered, or did not, into words.
 func Explain(host ocm.Host, err error) error {
 	if err == nil {
@@ -89,7 +95,7 @@ func Explain(host ocm.Host, err error) error {
 	case errors.Is(err, peer.ErrAddress), errors.Is(err, peer.ErrPlain), errors.Is(err, peer.ErrRedirect):
 		reason, sentence = "unusable", name+" cannot be used: "+refusedHere(err)
 	case errors.As(err, &dns) && dns.IsNotFound:
-		reason, sentence = "no-server", "there is no server named "+name
+		reason, sentence = "no-server", noServer+name
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, tree.ErrUnavailable),
 		errors.Is(err, context.DeadlineExceeded), answered && pe.Status == 0:
 		reason, sentence = "silent", name+" does not answer"

@@ -130,6 +130,9 @@ func (s *Service) SendDue(ctx context.Context) error {
 	}
 	s.sending.Lock()
 	defer s.sending.Unlock()
+	if err := s.tellOld(ctx); err != nil {
+		return err
+	}
 	var due []queued
 	err := s.DB.Read.NewSelect().Model(&due).Where("state = ? AND next_at <= ?", mailPending, s.Now().UnixMilli()).
 		Order("next_at").Limit(atOnce).Scan(ctx)

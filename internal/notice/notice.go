@@ -165,7 +165,11 @@ type Service struct {
 	// nil: no e-mail is sent.
 	Send    func(ctx context.Context, m Mail) error
 	Compose func(l Letter) (Mail, error)
-	Mailing Mailing
+	// Confirming is the e-mail with the link that confirms a new address until
+	// some time, Changed the one to the address before.
+	Confirming func(u account.User, token ocm.Secret, until time.Time) Mail
+	Changed    func(u account.User, email string) Mail
+	Mailing    Mailing
 
 	sending sync.Mutex
 }
@@ -323,6 +327,9 @@ func (s *Service) Sweep(ctx context.Context) error {
 		if _, err := s.DB.Write.NewDelete().Model((*Notice)(nil)).Where("user_id = ?", id).Where("id < (?)", last).Exec(ctx); err != nil {
 			return err
 		}
+	}
+	if err := s.sweepChanges(ctx); err != nil {
+		return err
 	}
 	return s.sweepMails(ctx)
 }

@@ -4,7 +4,6 @@ package preview
 
 import (
 	"bytes"
-	"mime"
 	"path"
 	"strings"
 	"unicode/utf8"
@@ -44,7 +43,7 @@ func KindOf(info tree.Info) Kind {
 	ending := strings.ToLower(path.Ext(info.Name))
 	kind := info.ContentType
 	if kind == "" || kind == "application/octet-stream" {
-		kind = mime.TypeByExtension(ending)
+		kind = tree.TypeOf(info.Name)
 	}
 	kind, _, _ = strings.Cut(strings.ToLower(kind), ";")
 	group, _, _ := strings.Cut(kind, "/")

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -151,6 +152,12 @@ func New(ctx context.Context, conf *config.Config, env Env) (_ *Server, err erro
 	if sender := conf.Sender(s.now); sender != nil {
 		s.Notices.Send = sender.Send
 		s.Notices.Compose = func(l notice.Letter) (mail.Message, error) { return web.Letter(conf.Provider, s.origin, l) }
+		s.Notices.Confirming = func(u account.User, token ocm.Secret, until time.Time) mail.Message {
+			return web.ConfirmLetter(conf.Provider, s.origin, u, s.origin+confirmPath+"?"+url.Values{"token": {token.Reveal()}}.Encode(), until)
+		}
+		s.Notices.Changed = func(u account.User, email string) mail.Message {
+			return web.ChangedLetter(conf.Provider, s.origin, u, email)
+		}
 		s.Notices.Mailing = notice.Mailing{
 			Choice: conf.Mail.Notices, DailyAt: conf.Mail.Daily,
 			FirstRetry: conf.Mail.FirstRetry, MaxRetry: conf.Mail.MaxRetry, GiveUp: conf.Mail.GiveUpAfter,

@@ -191,9 +191,7 @@ func TestAGroupShareReachesItsMembersThenAndNow(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(t, "the share for one who left the group", bob.DAV("GET", "Shared with me/Plan/p.txt", ""), 404)
-	if state := alice.SentState(sent.ID); state != "accepted" {
-		t.Errorf("state %s", state)
-	}
+	weftest.Until(t, "Alice hears that it was accepted", func() bool { return alice.SentState(sent.ID) == "accepted" })
 }
 
 func TestAShareOnOneServerIsMadeWithoutAMessage(t *testing.T) {

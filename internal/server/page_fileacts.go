@@ -71,6 +71,7 @@ func (s *Server) partly(w http.ResponseWriter, r *http.Request, next string, bef
 // nameData is the form for the name of something old or new.
 type nameData struct {
 	Path, Name, From string
+	Folder           bool
 }
 
 func (s *Server) renameForm(w http.ResponseWriter, r *http.Request) {
@@ -79,7 +80,7 @@ func (s *Server) renameForm(w http.ResponseWriter, r *http.Request) {
 		s.problemPage(w, r, cmp.Or(err, error(errNothingChosen)))
 		return
 	}
-	s.show(w, r, http.StatusOK, "rename", nameData{Path: name, Name: tree.Base(name)})
+	s.show(w, r, http.StatusOK, "rename", nameData{Path: name, Name: tree.Base(name), Folder: r.URL.Query().Get("folder") != ""})
 }
 
 func (s *Server) rename(w http.ResponseWriter, r *http.Request) {
@@ -158,7 +159,7 @@ func (s *Server) newFolder(w http.ResponseWriter, r *http.Request) {
 		s.showFault(w, r, "folder", data, err)
 		return
 	}
-	s.done(w, r, filesURL(in), web.Said{Kind: "good", Key: "files.folder.made", Args: []string{quoted(name)}})
+	s.done(w, r, filesURL(in), web.Said{Kind: "good", Key: "files.folder.made", Args: []string{quoted(name)}, Link: &web.Link{To: filesURL(name), Key: "files.folder.open"}})
 }
 
 // moveData is the page that chooses where things go.

@@ -64,7 +64,7 @@ func (f fileRow) Writable() bool { return f.Rights.Has(tree.Write) || f.Mount }
 
 func row(dir string, info tree.Info) fileRow {
 	f := fileRow{Info: info, Path: tree.Join(dir, info.Name), Icon: "folder"}
-	if info.Mount && info.Dir {
+	if info.Mount && info.Dir || f.Fixed() {
 		f.Icon = "folder-in"
 	}
 	if info.Dir {
@@ -102,10 +102,16 @@ type filesPageData struct {
 	Uploads          []pendingUpload
 }
 
-// pendingUpload is an upload that was interrupted.
+// First tells whether nothing was ever put here: all there is, is the folder of
+// what others share.
+func (f *filesPageData) First() bool { return f.Path == "" && f.Count == 1 && f.Rows[0].Fixed() }
+
+// pendingUpload is an upload that was interrupted, or of which a part is
+// arriving as the page is made.
 type pendingUpload struct {
 	ID, Name       string
 	Offset, Length int64
+	Going          bool
 }
 
 // away tells why a folder cannot be read, and of when what is shown is.
@@ -191,8 +197,8 @@ func (s *Server) describeFolder(ctx context.Context, t tree.Tree, userID string,
 		return err
 	}
 	for _, u := range pending {
-		if tree.Dir(u.Path) == data.Path && s.now().Sub(time.UnixMilli(u.TouchedAt)) > 10*time.Second {
-			data.Uploads = append(data.Uploads, pendingUpload{u.ID, tree.Base(u.Path), u.Offset, u.Length})
+		if tree.Dir(u.Path) == data.Path {
+			data.Uploads = append(data.Uploads, pendingUpload{u.ID, tree.Base(u.Path), u.Offset, u.Length, s.Uploads.Busy(u.ID)})
 		}
 	}
 	if !tree.Below(data.Path, tree.SharedDir) {
@@ -448,6 +454,15 @@ func (s *Server) previewPage(w http.ResponseWriter, r *http.Request, t tree.Tree
 		return
 	}
 	data.Shared = shared[name]
+	if !data.Own {
+		mount, _, _ := strings.Cut(strings.TrimPrefix(name, tree.SharedDir+"/"), "/")
+		from, err := s.sharedBy(r.Context(), userID)
+		if err != nil {
+			s.problemPage(w, r, err)
+			return
+		}
+		data.From = from[mount]
+	}
 	switch {
 	case info.Unavailable != nil:
 		data.Kind, data.Fault = preview.None, tree.ErrUnavailable.Saying("%s", info.Unavailable.Reason)

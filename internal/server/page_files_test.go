@@ -22,6 +22,12 @@ import (
 // sendFiles uploads by the form; files holds pairs of name and content.
 func sendFiles(b *weftest.Browser, to, site string, files ...string) weftest.Page {
 	b.T.Helper()
+	return sendForm(b, "/upload", site, to, files...)
+}
+
+// sendForm sends a form with files.
+func sendForm(b *weftest.Browser, path, site, to string, files ...string) weftest.Page {
+	b.T.Helper()
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
 	form.WriteField("to", to)
@@ -33,7 +39,7 @@ func sendFiles(b *weftest.Browser, to, site string, files ...string) weftest.Pag
 		part.Write([]byte(files[i+1]))
 	}
 	form.Close()
-	req, err := http.NewRequest("POST", b.Origin+"/upload", &body)
+	req, err := http.NewRequest("POST", b.Origin+path, &body)
 	if err != nil {
 		b.T.Fatal(err)
 	}
@@ -241,13 +247,14 @@ func TestAFolderElsewhereThatDoesNotAnswer(t *testing.T) {
 	shows(t, "the shares", b.Get("/files/Shared%20with%20me"), "Reef", alice.Address)
 	here := b.Get("/files/Shared%20with%20me/Reef")
 	shows(t, "the folder", here, "Shared with you by "+alice.Address, "deep", "b.jpg", "This lies on another server")
+	shows(t, "a file in it", b.Get("/files/Shared%20with%20me/Reef/b.jpg"), "Shared with you by "+alice.Address)
 	if !strings.Contains(here.Body, "/api/v1/thumbnails/Shared%20with%20me/Reef/b.jpg?size=64") {
 		t.Error("no small picture of a received image")
 	}
 	alice.Stop()
 	bob.Advance(time.Minute)
 	p := b.Get("/files/Shared%20with%20me/Reef")
-	shows(t, "what was seen of it", p, "This folder cannot be reached now.", "Unavailable since", "when it was last seen", "deep", "b.jpg")
+	shows(t, "what was seen of it", p, "This cannot be reached just now.", "Unavailable since", "when it was last seen", "deep", "b.jpg")
 	if strings.Contains(p.Body, "/delete") || strings.Contains(p.Body, "/upload\"") {
 		t.Error("a folder that cannot be reached offers changes")
 	}
@@ -257,6 +264,50 @@ func TestAFolderElsewhereThatDoesNotAnswer(t *testing.T) {
 	if p := b.Get("/files/Shared%20with%20me/Reef"); p.Status != 404 {
 		t.Errorf("after leaving: %d", p.Status)
 	}
+}
+
+func TestAnUploadThatBrokeOffIsTold(t *testing.T) {
+	t.Parallel()
+	alice := weftest.Start(t).Person("alice")
+	alice.Put("box/a", "a")
+	created := begin(alice, "box/film.mp4", 100)
+	want(t, "the beginning", created, 201)
+	want(t, "a piece", alice.Do("PATCH", created.Header.Get("Location"), "12345", "Content-Type", "application/partial-upload", "Upload-Offset", "0", "Upload-Complete", "?0"), 204)
+	b := alice.Browser()
+	shows(t, "the folder, at once", b.Get("/files/box"), "The upload of “film.mp4” was interrupted at 5 B of 100 B", "Choose the same file again", "Give up")
+	if p := b.Get("/files/"); strings.Contains(p.Text(), "film.mp4") {
+		t.Error("another folder tells of it")
+	}
+}
+
+func TestWhatIsOpenedIsAskedForAnewEachTime(t *testing.T) {
+	t.Parallel()
+	alice := weftest.Start(t).Person("alice")
+	alice.Put("a.txt", "a")
+	if p := alice.Browser().Get("/api/v1/content/a.txt"); p.Header.Get("Cache-Control") != "private, no-cache" || p.Header.Get("ETag") == "" {
+		t.Errorf("browsers and proxies may keep it: %v", p.Header)
+	}
+}
+
+func TestMakingAFolderLeadsIntoIt(t *testing.T) {
+	t.Parallel()
+	b := weftest.Start(t).Person("alice").Browser()
+	shows(t, "the first page", b.Get("/files/"), "Nothing of yours is here yet.", "Upload something, or drop files and folders here.")
+	p := b.Post("/folder", "in", "", "name", "Übung")
+	if shows(t, "made", p, "The folder “Übung” is there."); strings.Contains(p.Text(), "Nothing of yours") || !strings.Contains(p.Body, `href="/files/%C3%9Cbung">Open`) {
+		t.Errorf("it cannot be opened from there: %s", p.Body)
+	}
+}
+
+func TestTheFolderOfSharesTellsWhatWaits(t *testing.T) {
+	t.Parallel()
+	site := weftest.Start(t)
+	alice, bob := site.Person("alice"), site.Person("bob")
+	b := bob.Browser()
+	shows(t, "nothing", b.Get("/files/Shared%20with%20me"), "Nobody shares anything with you yet.", "What you accept in the inbox stands here.")
+	alice.Put("a.txt", "a")
+	alice.Share("a.txt", "bob")
+	shows(t, "something waits", b.Get("/files/Shared%20with%20me"), "1 share waits in your inbox.", "Open the inbox")
 }
 
 func TestWithoutATrashDeletionIsAskedOnce(t *testing.T) {
@@ -279,7 +330,7 @@ func TestWhatIsSharedIsMarked(t *testing.T) {
 	alice.Put("not shared/a", "a")
 	alice.Share("shared", bob.Address, "read")
 	b := alice.Browser()
-	shows(t, "the list", b.Get("/files/"), "Shared with 1")
+	shows(t, "the list", b.Get("/files/"), "Shared with 1 recipient")
 	shows(t, "the folder", b.Get("/files/shared"), "Shared with 1")
 	if p := b.Get("/files/not%20shared"); strings.Contains(p.Text(), "Shared with 1") {
 		t.Error("what is not shared is marked")

@@ -103,16 +103,17 @@ func (s *Server) showReceivedShares(ctx context.Context, userID string, shares [
 
 // inboxPage is what the inbox shows.
 type inboxPage struct {
-	Self      ocm.Host
-	View      string // waiting, accepted or past
-	Text      string
-	Here      string
-	Questions []questionView // that wait
-	Shares    []receivedView
-	Apart     []receivedView // in quarantine
-	Total     int64
-	Pager     pager
-	Complete  []string // paths, for a request that does not say which
+	Self       ocm.Host
+	View       string // waiting, accepted or past
+	Text       string
+	Here       string
+	Questions  []questionView // that wait
+	Shares     []receivedView
+	Apart      []receivedView // in quarantine
+	Total      int64
+	Pager      pager
+	ApartPager pager
+	Complete   []string // paths, for a request that does not say which
 }
 
 // inboxLink is an address of the inbox.
@@ -140,24 +141,41 @@ func (s *Server) inboxOf(r *http.Request) (*inboxPage, error) {
 	if len(page.Text) > 255 || page.View == sharing.InboxWaiting {
 		page.Text = ""
 	}
-	page.Here = inboxLink(page.View, page.Text)
-	n := pageNumber(r)
-	shares, total, err := s.Sharing.InboxPart(ctx, user.ID, page.View, page.Text, int64(n-1)*perList, perList)
-	if err != nil {
+	here := inboxLink(page.View, page.Text)
+	var n, apart int
+	var err error
+	if page.Shares, page.Total, n, err = s.inboxPart(ctx, user.ID, page.View, page.Text, numberOf(q, "page")); err != nil {
 		return nil, err
 	}
-	page.Total, page.Pager = total, pagerOf(n, total, withPage(page.Here))
-	if page.Shares, err = s.showReceivedShares(ctx, user.ID, shares); err != nil || page.View != sharing.InboxWaiting {
-		return page, err
+	if page.View != sharing.InboxWaiting {
+		page.Here, page.Pager = withNumber(here, "page", n), pagerOf(n, page.Total, withPage(here))
+		return page, nil
 	}
-	apart, _, err := s.Sharing.InboxPart(ctx, user.ID, sharing.InboxApart, "", 0, perList)
-	if err != nil {
+	// Two lists stand here, and each keeps its place while the other is leafed
+	// through.
+	var kept int64
+	if page.Apart, kept, apart, err = s.inboxPart(ctx, user.ID, sharing.InboxApart, "", numberOf(q, "apart")); err != nil {
 		return nil, err
 	}
-	if page.Apart, err = s.showReceivedShares(ctx, user.ID, apart); err != nil {
-		return nil, err
-	}
+	page.Here = withNumber(withNumber(here, "page", n), "apart", apart)
+	page.Pager = pagerOf(n, page.Total, withPage(withNumber(here, "apart", apart)))
+	page.ApartPager = pagerOf(apart, kept, beside(withNumber(here, "page", n), "apart"))
 	return page, s.questionsOf(ctx, user, page)
+}
+
+// inboxPart is a page of a part of the inbox: the last one, where what the
+// asked one held is gone.
+func (s *Server) inboxPart(ctx context.Context, userID, view, text string, n int) ([]receivedView, int64, int, error) {
+	shares, total, err := s.Sharing.InboxPart(ctx, userID, view, text, int64(n-1)*perList, perList)
+	if last := int(max(1, (total+perList-1)/perList)); err == nil && n > last {
+		n = last
+		shares, total, err = s.Sharing.InboxPart(ctx, userID, view, text, int64(n-1)*perList, perList)
+	}
+	if err != nil {
+		return nil, 0, n, err
+	}
+	views, err := s.showReceivedShares(ctx, userID, shares)
+	return views, total, n, err
 }
 
 // inbox shows what others share with a person, and ask of them.

@@ -210,7 +210,22 @@ func (s *Server) importPage(w http.ResponseWriter, r *http.Request) {
 		s.back(w, r, "/people", err)
 		return
 	}
-	s.done(w, r, "/people", web.Said{Kind: "good", Key: "people.imported", Args: []string{fmt.Sprint(done.Added), fmt.Sprint(done.Updated), fmt.Sprint(done.Skipped)}})
+	said := web.Said{Kind: "good", Key: "people.imported", Args: []string{fmt.Sprint(done.Added), fmt.Sprint(done.Updated)}}
+	if n := len(done.Skipped); n > 0 {
+		var names []string
+		for _, card := range done.Skipped[:min(n, 5)] {
+			name, _, _ := strings.Cut(card, ": ")
+			names = append(names, name)
+		}
+		if n > len(names) {
+			names = append(names, "…")
+		}
+		said.Key, said.Args = "people.imported.some", append(said.Args, fmt.Sprint(n), strings.Join(names, ", "))
+		if said.Kind = "warn"; done.Added+done.Updated == 0 {
+			said.Kind = "bad"
+		}
+	}
+	s.done(w, r, "/people", said)
 }
 
 // invitePage is the form to invite someone, and what it gives.

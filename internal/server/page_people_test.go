@@ -117,3 +117,24 @@ func TestAddressBookPages(t *testing.T) {
 		t.Errorf("a stranger is led to %s", p.Path)
 	}
 }
+
+func TestAnImportTellsWhatItDidNotTake(t *testing.T) {
+	t.Parallel()
+	alice := weftest.Start(t).Person("alice")
+	b := alice.Browser()
+	card := func(name, more string) string {
+		return "BEGIN:VCARD\r\nVERSION:4.0\r\nFN:" + name + "\r\n" + more + "END:VCARD\r\n"
+	}
+	p := sendForm(b, "/people/import", "same-origin", "", "c.vcf", card("Dora Duck", "EMAIL:dora@mail.example\r\n"))
+	if !strings.Contains(p.Text(), "Contacts taken: 0 new, 0 completed. Not taken: 1,") || !strings.Contains(p.Text(), ": Dora Duck") || !strings.Contains(p.Body, `class="notice bad`) {
+		t.Errorf("%s", p.Text())
+	}
+	var many string
+	for _, name := range []string{"A", "B", "C", "D", "E", "F"} {
+		many += card(name, "")
+	}
+	p = sendForm(b, "/people/import", "same-origin", "", "c.vcf", many)
+	if !strings.Contains(p.Text(), "Not taken: 6,") || !strings.Contains(p.Text(), ": A, B, C, D, E, …") {
+		t.Errorf("%s", p.Text())
+	}
+}

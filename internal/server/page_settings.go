@@ -3,9 +3,11 @@ package server
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/account"
+	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/web"
 	"github.com/weft-mesh/weft/ocm"
 )
@@ -23,6 +25,8 @@ type settingsPage struct {
 	Others      int // sessions besides this one
 	Apps        []account.Credential
 	Label       string // of an app password that was not made
+	Awaited     *notice.AddressChange
+	Email       string // that was not taken
 }
 
 // settingsOf gathers what the page of settings shows.
@@ -39,6 +43,9 @@ func (s *Server) settingsOf(r *http.Request) (*settingsPage, error) {
 		}
 	}
 	if page.Apps, err = s.Accounts.AppPasswords(ctx, q.user.ID); err != nil {
+		return nil, err
+	}
+	if page.Awaited, err = s.Notices.AwaitedAddress(ctx, q.user.ID); err != nil {
 		return nil, err
 	}
 	if page.Mail != account.MailNever {
@@ -65,7 +72,7 @@ func (s *Server) settingsFault(w http.ResponseWriter, r *http.Request, err error
 		s.problemPage(w, r, fault)
 		return
 	}
-	page.Label = r.PostFormValue("label")
+	page.Label, page.Email = r.PostFormValue("label"), r.PostFormValue("email")
 	s.showFault(w, r, "settings", page, err)
 }
 
@@ -93,6 +100,61 @@ func (s *Server) setMail(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.done(w, r, settingsPath, web.Said{Kind: "good", Key: "settings.saved"})
+}
+
+// setEmail sends a link to the address that a person wants to have.
+func (s *Server) setEmail(w http.ResponseWriter, r *http.Request) {
+	email := strings.TrimSpace(r.PostFormValue("email"))
+	if err := s.Notices.ChangeAddress(r.Context(), *requestOf(r).user, email); err != nil {
+		s.settingsFault(w, r, err)
+		return
+	}
+	s.done(w, r, settingsPath, web.Said{Kind: "good", Key: "settings.email.sent", Args: []string{email}})
+}
+
+func (s *Server) withdrawEmail(w http.ResponseWriter, r *http.Request) {
+	if err := s.Notices.WithdrawAddress(r.Context(), requestOf(r).user.ID); err != nil {
+		s.back(w, r, settingsPath, err)
+		return
+	}
+	s.done(w, r, settingsPath, web.Said{Kind: "good", Key: "settings.email.withdrawn"})
+}
+
+// confirmPath is where the link leads that confirms an address.
+const confirmPath = "/confirm-email"
+
+type confirmPage struct {
+	Token, Email string
+	User         account.User
+}
+
+// confirmForm shows what the link would change. Mail programs open links by
+// themselves: so only its button changes anything. It is opened where the e-mail
+// is read, and needs no session there.
+func (s *Server) confirmForm(w http.ResponseWriter, r *http.Request) {
+	token := r.URL.Query().Get("token")
+	u, c, err := s.Notices.AddressAsked(r.Context(), ocm.Secret(token))
+	if err != nil {
+		s.problemPage(w, r, err)
+		return
+	}
+	v := s.view(w, r)
+	v.Data = confirmPage{token, c.Email, u}
+	web.Render(w, r, http.StatusOK, "confirm-email", v, web.Policy{Secret: true})
+}
+
+func (s *Server) confirmEmail(w http.ResponseWriter, r *http.Request) {
+	token := ocm.Secret(r.PostFormValue("token"))
+	u, _, err := s.Notices.AddressAsked(r.Context(), token)
+	if err == nil {
+		requestOf(r).user = &u // whose mailbox it is acts for them
+		u, err = s.Notices.ConfirmAddress(r.Context(), token)
+	}
+	if err != nil {
+		s.problemPage(w, r, err)
+		return
+	}
+	s.done(w, r, settingsPath, web.Said{Kind: "good", Key: "settings.email.done", Args: []string{u.DisplayName, u.Email}})
 }
 
 var errTwoPasswords = ocm.NewError(http.StatusBadRequest, "PASSWORDS_DIFFER", "The new password was not typed the same twice.")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/contact"
+	"github.com/weft-mesh/weft/internal/delivery"
 	"github.com/weft-mesh/weft/internal/sharing"
 	"github.com/weft-mesh/weft/internal/tree"
 	"github.com/weft-mesh/weft/internal/web"
@@ -92,6 +93,8 @@ func (s *Server) showSentShares(ctx context.Context, userID string, shares []sha
 			v.Next = "here"
 		case v.Code == string(ocm.CodeInviteRequired):
 			v.Next = "invite"
+		case v.Phase == sharing.StatePending && delivery.NoServer(v.StateReason):
+			v.Next = "address"
 		}
 		v.Changed = &shareForm{Rights: strings.TrimSuffix(v.Rights, "-share"), Pass: o.Rights().Has(tree.Share), End: "keep"}
 		if o.ExpiresAt != 0 {
@@ -341,7 +344,11 @@ func (s *Server) lookAt(r *http.Request, n sharing.NewOutgoing) *verdict {
 	if err != nil {
 		e := asError(err)
 		note(r, e)
-		return &verdict{Remarks: []remark{{sharing.RemarkBad, l.Error(e)}}}
+		text := l.Error(e)
+		if e.Code == ocm.CodeAddressInvalid {
+			text = l.T("sharing.look.address") // it may be half typed
+		}
+		return &verdict{Remarks: []remark{{sharing.RemarkBad, text}}}
 	}
 	v := &verdict{OK: p.Fits, Name: p.Name, Address: p.With.String(), NoMFA: p.Server != nil && !p.MFA || p.With.Host == s.Self, Remarks: []remark{}}
 	for _, x := range p.Remarks {
@@ -535,9 +542,9 @@ func pagerOf(page int, total int64, link string) pager {
 	return pager{page, int((total + perList - 1) / perList), page - 1, page + 1, link}
 }
 
-// pageNumber reads which page of a list is asked for.
-func pageNumber(r *http.Request) int {
-	n, err := strconv.Atoi(r.URL.Query().Get("page"))
+// numberOf reads which page of a list is asked for.
+func numberOf(q url.Values, name string) int {
+	n, err := strconv.Atoi(q.Get(name))
 	if err != nil || n < 1 || n > 10_000 {
 		return 1
 	}
@@ -559,11 +566,22 @@ func sharesLink(choice, by, text string) string {
 }
 
 // withPage is a link to which a page's number can be added.
-func withPage(link string) string {
+func withPage(link string) string { return beside(link, "page") }
+
+// beside is a link to which a parameter's value can be added.
+func beside(link, name string) string {
 	if strings.Contains(link, "?") {
-		return link + "&page="
+		return link + "&" + name + "="
 	}
-	return link + "?page="
+	return link + "?" + name + "="
+}
+
+// withNumber adds the number of a page that is not the first.
+func withNumber(link, name string, n int) string {
+	if n == 1 {
+		return link
+	}
+	return beside(link, name) + strconv.Itoa(n)
 }
 
 // sharesList shows what a person shares.
@@ -590,7 +608,7 @@ func (s *Server) sharesList(w http.ResponseWriter, r *http.Request) {
 		other = "item"
 	}
 	page.ByLink = sharesLink(page.Choice, other, page.Text)
-	n := pageNumber(r)
+	n := numberOf(q, "page")
 	shares, total, err := s.Sharing.SentPage(r.Context(), user.ID, sharing.SentQuery{
 		States: states, Text: page.Text, ByPerson: page.By == "person", Offset: int64(n-1) * perList, Limit: perList,
 	})

@@ -2,6 +2,8 @@ package server_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"html"
 	"net/url"
 	"regexp"
 	"strings"
@@ -42,6 +44,16 @@ func without(t *testing.T, p weftest.Page, what ...string) {
 	for _, s := range what {
 		if strings.Contains(p.Body, s) {
 			t.Errorf("%s says %q", p.Path, s)
+		}
+	}
+}
+
+// leads checks that a page has links to some places.
+func leads(t *testing.T, p weftest.Page, to ...string) {
+	t.Helper()
+	for _, link := range to {
+		if !strings.Contains(p.Body, `href="`+html.EscapeString(link)+`"`) {
+			t.Errorf("%s has no link to %s", p.Path, link)
 		}
 	}
 }
@@ -223,7 +235,7 @@ func TestLookingBeforeSharing(t *testing.T) {
 		{"x@denied.example", nil, false, "does not allow dealing with denied.example"},
 		{"x@nowhere.invalid", nil, false, "bad: There is no server nowhere.invalid that this one can use"},
 		{"x@localhost:1", nil, true, "warn: localhost:1 does not answer just now"},
-		{"x@not a host", nil, false, "is not"},
+		{"x@not a host", nil, false, "bad: This is no address yet. Write it like name@server."},
 		{bob.Address, []string{"path", "Nowhere"}, false, "no such file"},
 	} {
 		got := check(c.with, c.more...)
@@ -321,6 +333,46 @@ func TestStrangersInTheInbox(t *testing.T) {
 	again := p.Post(site, "/ocm/shares", "application/json", p.ShareFor(alice, map[string]any{"providerId": "again"}))
 	if again.Status != 400 {
 		t.Errorf("who is blocked shares: %d %s", again.Status, again.Body)
+	}
+}
+
+func TestBothListsOfTheInboxArePaged(t *testing.T) {
+	t.Parallel()
+	site := weftest.Start(t, func(c *config.Config) { c.Federation.Quarantine = true })
+	alice := site.Person("alice")
+	p := weftest.NewPeer(t)
+	offer := func(name, sender string) {
+		t.Helper()
+		r := p.Post(site, "/ocm/shares", "application/json", p.ShareFor(alice, map[string]any{
+			"name": name, "providerId": name, "sender": sender + "@" + string(p.Host), "owner": sender + "@" + string(p.Host),
+		}))
+		want(t, "the share", r, 201)
+	}
+	alice.API("POST", "/contacts", map[string]any{"address": "friend@" + string(p.Host)}, nil)
+	for i := range 51 {
+		offer(fmt.Sprintf("strange-%02d", i), "stranger")
+		offer(fmt.Sprintf("known-%02d", i), "friend")
+	}
+	a := alice.Browser()
+	inbox := page(t, a.Get("/inbox"), 200, "Page 1 of 2", "known-50", "strange-50")
+	leads(t, inbox, "/inbox?page=2", "/inbox?apart=2")
+	if n := strings.Count(inbox.Body, `class="card offer"`); n != 100 {
+		t.Errorf("%d offers on the first page of both", n)
+	}
+	// Each list keeps its place while the other is leafed through.
+	last := page(t, a.Get("/inbox?page=2&apart=2"), 200, "Page 2 of 2", "known-00", "strange-00")
+	leads(t, last, "/inbox?apart=2&page=1", "/inbox?page=2&apart=1")
+	if n := strings.Count(last.Body, `class="card offer"`); n != 2 {
+		t.Errorf("%d offers on the last page of both", n)
+	}
+	// What empties a page leads to the one before it.
+	back := html.UnescapeString(regexp.MustCompile(`name="back" value="([^"]+)"`).FindStringSubmatch(last.Body)[1])
+	if back != "/inbox?page=2&apart=2" {
+		t.Errorf("an answer leads back to %s", back)
+	}
+	after := page(t, a.Post(action(t, last, "decline"), "back", back), 200, "strange-00", "known-01")
+	if n := strings.Count(after.Body, `class="card offer"`); n != 51 {
+		t.Errorf("%d offers after an answer", n)
 	}
 }
 

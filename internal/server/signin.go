@@ -231,6 +231,8 @@ func section(path string) string {
 	switch part {
 	case "share":
 		return "shares"
+	case "folder", "rename", "move", "search":
+		return "files"
 	case "requests":
 		return "inbox"
 	}

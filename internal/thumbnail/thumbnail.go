@@ -11,10 +11,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"mime"
 	"net/http"
 	"os"
-	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -95,7 +93,7 @@ func (o Of) size() int {
 func Possible(info tree.Info) bool {
 	kind := info.ContentType
 	if kind == "" {
-		kind = mime.TypeByExtension(path.Ext(info.Name))
+		kind = tree.TypeOf(info.Name)
 	}
 	kind, _, _ = strings.Cut(kind, ";")
 	switch strings.TrimSpace(kind) {

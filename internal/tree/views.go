@@ -4,9 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
-	"mime"
 	"os"
-	"path"
 )
 
 // Sub is the folder base of t as a tree of its own. Its root can be neither
@@ -105,7 +103,7 @@ func (s *single) refers(name string) bool { return name == "" || name == Base(s.
 func (s *single) describe(name string) func(*Info) {
 	return func(info *Info) {
 		if info.Name = name; info.ContentType == "" {
-			info.ContentType = mime.TypeByExtension(path.Ext(s.file))
+			info.ContentType = TypeOf(s.file)
 		}
 	}
 }

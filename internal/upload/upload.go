@@ -394,6 +394,13 @@ func (u *Uploads) claim(id string, cut func()) (*claim, error) {
 	return c, nil
 }
 
+// Busy tells whether a request is adding to an upload just now.
+func (u *Uploads) Busy(id string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.busy[id] != nil
+}
+
 func (u *Uploads) release(id string, c *claim) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

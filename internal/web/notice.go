@@ -8,7 +8,9 @@ import (
 	"net/url"
 	"strings"
 	texttemplate "text/template"
+	"time"
 
+	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/mail"
 	"github.com/weft-mesh/weft/internal/notice"
 	"github.com/weft-mesh/weft/internal/store"
@@ -45,7 +47,9 @@ func (l *Locale) Tell(n notice.Notice) Told {
 	switch n.Kind {
 	case notice.Received:
 		say("inbox", "", "share-received", who, p.Name)
-		next("/inbox", "answer")
+		if next("/inbox", "answer"); n.ReadAt != 0 { // most often because it was answered
+			next("/inbox", "inbox")
+		}
 	case notice.Held:
 		say("shield", "warn", "share-held", n.Times, p.Host)
 		told.Share = "" // they may be several
@@ -234,6 +238,26 @@ func shorten(subject string) string {
 		return subject
 	}
 	return strings.TrimSpace(string(r[:maxSubject])) + "…"
+}
+
+// ConfirmLetter is the e-mail that asks whether an address is a person's.
+func ConfirmLetter(site, origin string, u account.User, link string, until time.Time) mail.Message {
+	l := LocaleFor(u.Language, "")
+	return mail.Message{
+		Subject: shorten(l.T("mail.confirm.subject", site)),
+		Text: l.T("mail.hello", u.DisplayName) + "\n\n" + l.T("mail.confirm.lead", u.Name, site, origin) + "\n" + link + "\n\n" +
+			l.T("mail.confirm.until", l.When(until)) + " " + l.T("mail.confirm.not") + "\n",
+	}
+}
+
+// ChangedLetter is the e-mail to an address that was replaced.
+func ChangedLetter(site, origin string, u account.User, email string) mail.Message {
+	l := LocaleFor(u.Language, "")
+	return mail.Message{
+		Subject: shorten(l.T("mail.changed.subject", site)),
+		Text: l.T("mail.hello", u.DisplayName) + "\n\n" + l.T("mail.changed.lead", u.Name, site, email) + "\n\n" +
+			l.T("mail.changed.not") + "\n" + origin + "/settings\n",
+	}
 }
 
 // TestLetter is the e-mail that shows that e-mails arrive.

@@ -31,6 +31,32 @@ document.addEventListener("keydown", (e) => {
   }
 });
 
+// Menus open upwards where there is no room below them.
+document.addEventListener("toggle", (e) => {
+  const menu = e.target;
+  if (!menu.matches?.("details.menu") || !menu.open) return;
+  const list = menu.querySelector(".list"), bar = document.querySelector("nav.side");
+  menu.classList.remove("up");
+  const end = bar && getComputedStyle(bar).position === "fixed" ? bar.getBoundingClientRect().top : innerHeight;
+  const top = document.querySelector("header.bar")?.offsetHeight ?? 0;
+  menu.classList.toggle("up", list.getBoundingClientRect().bottom > end && menu.getBoundingClientRect().top - list.offsetHeight > top);
+}, true);
+
+// A link to something that is folded away unfolds it.
+const unfold = (hash) => {
+  const part = hash.length > 1 ? document.getElementById(hash.slice(1)) : null;
+  if (part?.tagName !== "DETAILS") return false;
+  for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
+  part.open = true;
+  part.querySelector("summary").focus();
+  return true;
+};
+document.addEventListener("click", (e) => {
+  const link = e.target.closest?.("a[href^='#']");
+  if (link && unfold(link.hash)) e.preventDefault();
+});
+unfold(location.hash);
+
 // data-copy names the element whose text a button copies.
 const copying = (root) => {
   for (const button of root.querySelectorAll("button[data-copy]")) {

@@ -138,6 +138,13 @@ document.addEventListener("keydown", (e) => {
 
 prepare();
 
+// A new name is most often another stem with the same ending.
+document.addEventListener("weft:shown", (e) => {
+  const field = e.detail.querySelector("#new-name");
+  const dot = field?.value.lastIndexOf(".");
+  field?.setSelectionRange(0, dot > 0 && !("folder" in field.dataset) ? dot : field.value.length);
+});
+
 // refresh draws the list anew, keeping place and focus.
 const refresh = async () => {
   const old = listing();
@@ -211,8 +218,10 @@ const send = (t, method, url, body, headers) => new Promise((resolve, reject) =>
 
 const pause = (t, ms) => new Promise((resolve, reject) => {
   t.wake = () => { clearTimeout(timer); reject(new DOMException("", "AbortError")); };
+  t.hurry = () => { clearTimeout(timer); resolve(); };
   const timer = setTimeout(resolve, ms);
 });
+addEventListener("online", () => { for (const t of transfers) if (t.state === "waiting") t.hurry(); });
 
 // small sends a file in one request.
 const small = (t) => send(t, "PUT", "/api/v1/content/" + escaped(t.path), t.file, {
@@ -242,6 +251,7 @@ const large = async (t) => {
   }
   if (head.headers.get("Upload-Complete") === "?1") return;
   t.sent = Number(head.headers.get("Upload-Offset"));
+  speed = []; // what came before says nothing of how fast it goes now
   do {
     const at = t.sent, end = Math.min(at + pieceSize, t.file.size), last = end === t.file.size;
     await send(t, "PATCH", t.location + (t.replace ? "?overwrite=true" : ""), t.file.slice(at, end), {
@@ -286,7 +296,8 @@ const run = async (t) => {
       }
       t.sent = t.file.size >= resumeFrom ? t.sent : 0;
       t.state = "waiting";
-      draw();
+      speed = [];
+      draw(true);
       try {
         await pause(t, Math.min(30000, 1000 * 2 ** t.tries++));
       } catch { /* stopped */ }
@@ -313,7 +324,7 @@ const pump = () => {
       pump();
     });
   }
-  if (!running && transfers.length) {
+  if (!running && (transfers.length || made)) {
     if (transfers.some((t) => t.state === "done") || made) refresh();
     made = false;
   }
@@ -331,21 +342,47 @@ const button = (label, act) => {
   return b;
 };
 
-// item draws what a transfer has to say; those that go well say nothing.
-const item = (t) => {
-  const li = document.createElement("li");
-  const name = document.createElement("span");
-  name.textContent = t.name;
-  li.append(name);
-  const again = (change) => () => { change(); t.state = "queued"; t.sent = 0; pump(); };
-  if (t.state === "exists") {
-    li.append(" ", words.exists, button(words.replace, again(() => { t.replace = true; })), button(words.both, again(() => { t.both = true; })), button(words.skip, () => { t.state = "stopped"; draw(true); }));
-  } else if (t.state === "failed") {
-    li.append(" ", say(words.failed, t.why), button(words.again, again(() => {})));
-  } else if (t.state === "waiting") {
-    li.append(" ", words.wait);
+// line is what is said in the panel, and what can be done about it.
+const line = (text, ...buttons) => {
+  const li = document.createElement("li"), p = document.createElement("p");
+  p.append(...text);
+  li.append(p);
+  if (buttons.length) {
+    const row = document.createElement("div");
+    row.className = "row";
+    row.append(...buttons);
+    li.append(row);
   }
   return li;
+};
+
+// again takes transfers up once more, changed; a button of theirs is gone then,
+// and the focus goes to the panel.
+const again = (them, change) => () => {
+  for (const t of them) {
+    change(t);
+    t.state = "queued";
+    t.sent = 0;
+  }
+  pump();
+  box?.querySelector(".stop:not([hidden]), .shut:not([hidden])").focus();
+};
+const skip = (them) => () => {
+  for (const t of them) t.state = "stopped";
+  draw(true);
+  box?.querySelector(".stop:not([hidden]), .shut:not([hidden])").focus();
+};
+const answers = (them, replace, both, none) => [
+  button(replace, again(them, (t) => { t.replace = true; })), button(both, again(them, (t) => { t.both = true; })), button(none, skip(them)),
+];
+
+// item draws what a transfer has to say; those that go well say nothing.
+const item = (t) => {
+  const name = document.createElement("strong");
+  name.textContent = t.name;
+  if (t.state === "exists") return line([name, " ", words.exists], ...answers([t], words.replace, words.both, words.skip));
+  if (t.state === "waiting") return line([name, " ", words.wait]);
+  return line([name, " ", say(words.failed, t.why)], ...(t.unread ? [] : [button(words.again, again([t], () => {}))]));
 };
 
 const draw = (now = false) => {
@@ -356,6 +393,7 @@ const draw = (now = false) => {
   if (!box) {
     box = panel.content.cloneNode(true).firstElementChild;
     document.body.append(box);
+    document.body.classList.add("transferring"); // the last rows can be scrolled above the panel
     box.querySelector(".stop").addEventListener("click", () => {
       for (const t of transfers) {
         if (t.state === "queued") t.state = "stopped";
@@ -368,18 +406,20 @@ const draw = (now = false) => {
     });
     box.querySelector(".shut").addEventListener("click", () => {
       box.remove();
+      document.body.classList.remove("transferring");
       box = null;
       transfers = [];
       speed = [];
+      document.querySelector("#upload-menu summary").focus();
     });
   }
   const live = transfers.filter((t) => t.state !== "stopped");
   const total = live.reduce((n, t) => n + t.file.size, 0), sent = live.reduce((n, t) => n + Math.min(t.sent, t.file.size), 0);
   const done = live.filter((t) => t.state === "done").length;
   const busy = transfers.some((t) => ["queued", "sending", "waiting"].includes(t.state));
-  speed.push([at, sent]);
+  if (transfers.some((t) => t.state === "sending")) speed.push([at, sent]);
   while (speed.length > 2 && at - speed[0][0] > 8000) speed.shift();
-  const took = (at - speed[0][0]) / 1000, rate = took > 0.5 ? Math.max(0, (sent - speed[0][1]) / took) : 0;
+  const took = speed.length ? (at - speed[0][0]) / 1000 : 0, rate = took > 0.5 ? Math.max(0, (sent - speed[0][1]) / took) : 0;
   const sum = !live.length ? words.cancelled : busy ? say(words.now, Math.min(done + 1, live.length), live.length) : done === live.length ? say(words.done, done) : say(words.doneSome, done, live.length);
   const p = box.querySelector(".sum");
   if (p.textContent !== sum) p.textContent = sum;
@@ -387,29 +427,41 @@ const draw = (now = false) => {
   bar.value = total ? sent / total : done ? 1 : 0;
   bar.hidden = !busy;
   box.querySelector(".rate").textContent = !busy ? "" : `${sizes(sent)} / ${sizes(total)}` + (rate > 0 ? ` · ${sizes(rate)}/s · ${say(words.left, time((total - sent) / rate))}` : "");
-  box.querySelector(".stop").hidden = !busy;
-  box.querySelector(".shut").hidden = busy;
+  const [stop, shut] = [box.querySelector(".stop"), box.querySelector(".shut")];
+  const held = document.activeElement === (busy ? shut : stop);
+  stop.hidden = !busy;
+  shut.hidden = busy;
+  if (held) (busy ? stop : shut).focus();
   const told = live.filter((t) => ["exists", "failed", "waiting"].includes(t.state)).slice(0, 50);
-  const key = told.map((t) => t.path + t.state + (t.why || "")).join("\n");
+  const there = live.filter((t) => t.state === "exists");
+  const key = [there.length, ...told.map((t) => t.path + t.state + (t.why || ""))].join("\n");
   if (box.dataset.told !== key) {
     box.dataset.told = key;
-    box.querySelector("ul").replaceChildren(...told.map(item));
+    const all = there.length > 1 ? [line([say(words.existMany, there.length)], ...answers(there, words.replaceAll, words.bothAll, words.skipAll))] : [];
+    box.querySelector("ul").replaceChildren(...all, ...told.map(item));
   }
 };
 
 addEventListener("beforeunload", (e) => { if (running) e.preventDefault(); });
 
-// start takes files with the folders that they came in.
-const start = async (files) => {
+// start takes files with the folders that they came in, and folders that may be
+// empty.
+const start = async (files, empty = []) => {
   const top = listing().dataset.path;
   const folders = new Set();
-  for (const { within } of files) {
+  if (!transfers.some((t) => ["holding", "queued", "sending", "waiting"].includes(t.state))) {
+    transfers = transfers.filter((t) => t.state === "exists" || t.state === "failed"); // what is done is counted no more
+    speed = [];
+  }
+  for (const { within } of [...files, ...empty.map((within) => ({ within }))]) {
     let at = "";
     for (const part of within ? within.split("/") : []) folders.add(at += (at ? "/" : "") + part);
   }
-  for (const { file, within } of files) {
+  for (const { file, within, unread } of files) {
     const folder = [top, within].filter(Boolean).join("/");
-    transfers.push({ file, folder, name: file.name, path: [folder, file.name].filter(Boolean).join("/"), sent: 0, state: "holding" });
+    const t = { file, folder, name: file.name, path: [folder, file.name].filter(Boolean).join("/"), sent: 0, state: "holding" };
+    if (unread) Object.assign(t, { unread, state: "failed", why: words.unread });
+    transfers.push(t);
   }
   draw(true);
   const broken = [];
@@ -430,17 +482,23 @@ const start = async (files) => {
   pump();
 };
 
-// entries reads folders that were dropped, all that they hold.
-const entries = async (entry, within, out) => {
-  if (entry.isFile) {
-    out.push({ file: await new Promise((ok, no) => entry.file(ok, no)), within });
-    return;
-  }
-  const reader = entry.createReader(), folder = within ? `${within}/${entry.name}` : entry.name;
-  for (;;) {
-    const batch = await new Promise((ok, no) => reader.readEntries(ok, no));
-    if (!batch.length) break;
-    for (const e of batch) await entries(e, folder, out);
+// entries reads what was dropped: the files of folders, at any depth, and the
+// folders themselves. What cannot be read is told, not left out.
+const entries = async (entry, within, files, folders) => {
+  try {
+    if (entry.isFile) {
+      files.push({ file: await new Promise((ok, no) => entry.file(ok, no)), within });
+      return;
+    }
+    const reader = entry.createReader(), folder = within ? `${within}/${entry.name}` : entry.name;
+    folders.push(folder);
+    for (;;) {
+      const batch = await new Promise((ok, no) => reader.readEntries(ok, no));
+      if (!batch.length) break;
+      for (const e of batch) await entries(e, folder, files, folders);
+    }
+  } catch {
+    files.push({ file: new File([], entry.name), within, unread: true });
   }
 };
 
@@ -482,11 +540,10 @@ if (panel && listing()?.hasAttribute("data-writable")) {
     veil.hidden = true;
     const dropped = [...e.dataTransfer.items].map((i) => i.webkitGetAsEntry?.()).filter(Boolean); // before the event ends
     const plain = [...e.dataTransfer.files].map((file) => ({ file, within: "" }));
-    const out = [];
-    try {
-      for (const d of dropped) await entries(d, "", out);
-    } catch { /* what cannot be read is left out */ }
-    start(out.length ? out : plain);
+    if (!dropped.length) return start(plain);
+    const files = [], folders = [];
+    for (const d of dropped) await entries(d, "", files, folders);
+    start(files, folders);
   });
   addEventListener("paste", (e) => {
     const files = [...(e.clipboardData?.files ?? [])];
