@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -171,15 +172,21 @@ func (s *Server) Reports(ctx context.Context, host ocm.Host) ([]ReportView, erro
 	if err != nil {
 		return nil, err
 	}
+	return s.showReports(ctx, list)
+}
+
+func (s *Server) showReports(ctx context.Context, list []sharing.Report) ([]ReportView, error) {
+	ids := make([]string, len(list))
+	for i, r := range list {
+		ids[i] = r.UserID
+	}
+	names, err := s.Accounts.Names(ctx, ids)
 	out := []ReportView{}
 	for _, r := range list {
-		by := r.UserID // of someone who was removed since
-		if u, err := s.Accounts.Get(ctx, r.UserID); err == nil {
-			by = u.Name
-		}
+		by := cmp.Or(names[r.UserID], r.UserID) // of someone who was removed since
 		out = append(out, ReportView{r.ID, r.PeerHost, r.Sender, r.ShareID, r.ShareName, r.Message, by, rfc3339(r.CreatedAt)})
 	}
-	return out, nil
+	return out, err
 }
 
 // DecisionView is how a request was decided.

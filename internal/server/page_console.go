@@ -327,7 +327,7 @@ func dayOf(text string) time.Time {
 func auditFilter(r *http.Request) audit.Filter {
 	f := audit.Filter{
 		From: dayOf(asked(r, "from")), Actor: asked(r, "actor"), Action: asked(r, "action"), Object: asked(r, "object"), Target: strings.ToLower(asked(r, "target")),
-		Outcome: asked(r, "outcome"), Text: asked(r, "q"), Before: asked(r, "before"), Limit: consoleRows,
+		Request: asked(r, "request"), Outcome: asked(r, "outcome"), Text: asked(r, "q"), Before: asked(r, "before"), Limit: consoleRows,
 	}
 	if to := dayOf(asked(r, "to")); !to.IsZero() {
 		f.To = to.AddDate(0, 0, 1)
@@ -341,7 +341,7 @@ func (s *Server) consoleAudit(w http.ResponseWriter, r *http.Request) {
 		Records           []AuditView
 		Next, First, File string
 	}{Filter: map[string]string{}, First: begun(r, "before")}
-	for _, name := range []string{"from", "to", "actor", "action", "object", "target", "outcome", "q"} {
+	for _, name := range []string{"from", "to", "actor", "action", "object", "target", "request", "outcome", "q"} {
 		data.Filter[name] = asked(r, name)
 	}
 	q := r.URL.Query()

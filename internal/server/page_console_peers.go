@@ -99,6 +99,7 @@ type peerPage struct {
 	HasRule    bool
 	Profiles   []string
 	Listed     []ReportView
+	Pager      pager // of what is listed
 	Met        bool
 }
 
@@ -131,7 +132,12 @@ func (s *Server) peerPage(r *http.Request) (*peerPage, error) {
 	if i := slices.IndexFunc(rules, func(rule peer.Rule) bool { return rule.Pattern == string(host) }); i >= 0 {
 		p.Rule, p.HasRule = ShowRule(rules[i]), true
 	}
-	p.Listed, err = s.Reports(r.Context(), host)
+	reports, err := s.Sharing.Reports(r.Context(), host)
+	if err != nil {
+		return nil, err
+	}
+	reports, p.Pager = cut(r, reports)
+	p.Listed, err = s.showReports(r.Context(), reports)
 	return p, err
 }
 
