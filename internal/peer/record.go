@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,10 +50,21 @@ func (m *marks) note(host string, err error, at time.Time) {
 		k.success, k.failures, k.since, k.reason, k.recovered = at, 0, time.Time{}, "", true
 		return
 	}
-	k.failure, k.reason = at, err.Error()
+	k.failure, k.reason = at, briefly(err)
 	if k.failures++; k.failures == 1 {
 		k.since = at
 	}
+}
+
+// maxReason bounds the text of a failure, in bytes: some of it is the peer's.
+const maxReason = 500
+
+func briefly(err error) string {
+	s := ocm.DisplayName(err.Error())
+	if len(s) > maxReason {
+		s = strings.ToValidUTF8(s[:maxReason], "") + "…"
+	}
+	return s
 }
 
 func (m *marks) take() map[string]*mark {
@@ -140,6 +152,7 @@ type Record struct {
 	Waiting      int64 // messages that wait for it
 	Dead         int64 // messages that were given up
 	Reports      int64 // by our people
+	KeysWaiting  int64 // for the operator
 	Verdict      Verdict
 }
 
@@ -201,31 +214,32 @@ func (p *Peers) Record(ctx context.Context, host ocm.Host) (*Record, error) {
 }
 
 // numbers are how much there is with a host.
-type numbers struct{ Sent, Received, Waiting, Dead, Reports int64 }
+type numbers struct{ Sent, Received, Waiting, Dead, Reports, KeysWaiting int64 }
 
 // counts are the numbers of one host, or of all for "".
 func (p *Peers) counts(ctx context.Context, host ocm.Host) (map[string]numbers, error) {
 	out := map[string]numbers{}
-	for _, q := range []struct{ table, where, numbers string }{
-		{"outgoing_shares", "state IN ('pending', 'delivered', 'accepted')", "COUNT(*) AS sent"},
-		{"incoming_shares", "ended_at = 0", "COUNT(*) AS received"},
-		{"outbox", "1 = 1", "SUM(CASE WHEN state = 'pending' THEN 1 ELSE 0 END) AS waiting, SUM(CASE WHEN state = 'dead' THEN 1 ELSE 0 END) AS dead"},
-		{"reports", "1 = 1", "COUNT(*) AS reports"},
+	for _, q := range []struct{ table, host, where, numbers string }{
+		{"outgoing_shares", "peer_host", "state IN ('pending', 'delivered', 'accepted')", "COUNT(*) AS sent"},
+		{"incoming_shares", "peer_host", "ended_at = 0", "COUNT(*) AS received"},
+		{"outbox", "peer_host", "1 = 1", "SUM(CASE WHEN state = 'pending' THEN 1 ELSE 0 END) AS waiting, SUM(CASE WHEN state = 'dead' THEN 1 ELSE 0 END) AS dead"},
+		{"reports", "peer_host", "1 = 1", "COUNT(*) AS reports"},
+		{"peer_keys", "host", "state = 'waiting'", "COUNT(*) AS keys_waiting"},
 	} {
 		var rows []struct {
 			PeerHost string
 			numbers
 		}
-		sel := p.opt.DB.Read.NewSelect().Table(q.table).Column("peer_host").ColumnExpr(q.numbers).Where(q.where).Group("peer_host")
+		sel := p.opt.DB.Read.NewSelect().Table(q.table).ColumnExpr("? AS peer_host", bun.Ident(q.host)).ColumnExpr(q.numbers).Where(q.where).GroupExpr("?", bun.Ident(q.host))
 		if host != "" {
-			sel = sel.Where("peer_host = ?", string(host))
+			sel = sel.Where("? = ?", bun.Ident(q.host), string(host))
 		}
 		if err := sel.Scan(ctx, &rows); err != nil {
 			return nil, err
 		}
 		for _, r := range rows {
 			n := out[r.PeerHost]
-			out[r.PeerHost] = numbers{n.Sent + r.Sent, n.Received + r.Received, n.Waiting + r.Waiting, n.Dead + r.Dead, n.Reports + r.Reports}
+			out[r.PeerHost] = numbers{n.Sent + r.Sent, n.Received + r.Received, n.Waiting + r.Waiting, n.Dead + r.Dead, n.Reports + r.Reports, n.KeysWaiting + r.KeysWaiting}
 		}
 	}
 	return out, nil
@@ -236,7 +250,7 @@ func (p *Peers) recordOf(ctx context.Context, r peerRow, n numbers) (Record, err
 		Host: ocm.Host(r.Host), FirstSeen: store.Time(r.FirstSeen), DiscoveredAt: store.Time(r.DiscoveredAt),
 		LastSuccess: store.Time(r.LastSuccess), LastFailure: store.Time(r.LastFailure), FailingSince: store.Time(r.FailingSince),
 		Failures: r.Failures, Failure: r.Failure, Signs: r.Signs,
-		Sent: n.Sent, Received: n.Received, Waiting: n.Waiting, Dead: n.Dead, Reports: n.Reports,
+		Sent: n.Sent, Received: n.Received, Waiting: n.Waiting, Dead: n.Dead, Reports: n.Reports, KeysWaiting: n.KeysWaiting,
 	}
 	if d, err := ocm.ReadDiscovery([]byte(r.Discovery)); err == nil {
 		rec.Discovery, rec.Document = d, json.RawMessage(r.Discovery)

@@ -242,6 +242,22 @@ func (s *Server) AllShares(ctx context.Context, direction, user string, f sharin
 	return out, err
 }
 
+// EndableShares are the ids of the shares that AllShares lists and that can be
+// ended.
+func (s *Server) EndableShares(ctx context.Context, direction, user string, f sharing.Everyone) ([]string, error) {
+	if user != "" {
+		u, err := s.Accounts.ByName(ctx, user)
+		if err != nil {
+			return nil, err
+		}
+		f.UserID = u.ID
+	}
+	if direction == dirReceived {
+		return s.Sharing.EndableReceived(ctx, f)
+	}
+	return s.Sharing.EndableSent(ctx, f)
+}
+
 func (s *Server) showReaching(r *sharing.Reaching) AnyShare {
 	v := AnyShare{
 		ID: r.ID, ProviderID: r.ProviderID, Direction: dirReceived, User: r.ShareWith, Other: r.Sender, Peer: r.PeerHost, Name: r.Name, ShareType: r.ShareType,

@@ -46,6 +46,7 @@ type PeerView struct {
 	Waiting      int64            `json:"messagesWaiting"`
 	Dead         int64            `json:"messagesGivenUp"`
 	Reports      int64            `json:"reports"`
+	KeysWaiting  int64            `json:"keysWaiting" doc:"for the operator"`
 	Keys         []PeerKeyView    `json:"keys,omitempty"`
 	Document     *json.RawMessage `json:"document,omitempty" doc:"the discovery document as it came"`
 }
@@ -72,7 +73,7 @@ func ShowPeer(r *peer.Record, whole bool) PeerView {
 		MustSign: r.Verdict.MustSign, MustExchange: r.Verdict.MustExchange, MustInvite: r.Verdict.MustInvite,
 		FirstSeen: at(r.FirstSeen), DiscoveredAt: at(r.DiscoveredAt), LastSuccess: at(r.LastSuccess), LastFailure: at(r.LastFailure),
 		FailingSince: at(r.FailingSince), Failures: r.Failures, Signs: r.Signs, Failure: r.Failure, RestsUntil: at(r.RestsUntil),
-		Sent: r.Sent, Received: r.Received, Waiting: r.Waiting, Dead: r.Dead, Reports: r.Reports,
+		Sent: r.Sent, Received: r.Received, Waiting: r.Waiting, Dead: r.Dead, Reports: r.Reports, KeysWaiting: r.KeysWaiting,
 	}
 	if d := r.Discovery; d != nil {
 		v.Provider, v.APIVersion, v.Profile, v.ProfileFrom = ocm.DisplayName(d.Provider), ocm.DisplayName(d.APIVersion), r.Profile.Name, r.Profile.Reason

@@ -39,7 +39,7 @@ func (s *Server) peersPage(r *http.Request) (*peersPage, error) {
 		}
 		switch p.Only {
 		case "trouble":
-			if v.FailingSince == "" && v.Dead == 0 {
+			if v.FailingSince == "" && v.Dead == 0 && v.KeysWaiting == 0 {
 				continue
 			}
 		case "reported":
@@ -172,6 +172,10 @@ func (s *Server) consoleKey(w http.ResponseWriter, r *http.Request) {
 		state = peer.KeyTrusted
 	}
 	host, err := ocm.ReadHost(r.PathValue("host"))
+	var keys []peer.KeyRecord
+	if err == nil {
+		keys, err = s.Peers.KeysOf(r.Context(), host)
+	}
 	if err == nil {
 		err = s.Peers.DecideKey(r.Context(), host, form.Get("key"), state)
 	}
@@ -181,7 +185,12 @@ func (s *Server) consoleKey(w http.ResponseWriter, r *http.Request) {
 	}
 	said := web.Said{Kind: "good", Key: "admin.key.trusted"}
 	if state == peer.KeyRejected {
-		said = web.Said{Kind: "good", Key: "admin.key.rejected", Undo: &web.Undo{Action: peerPath(string(host)) + "/key", Fields: url.Values{"key": {form.Get("key")}, "state": {peer.KeyTrusted}}}}
+		said.Key = "admin.key.rejected"
+		// One that waited was not trusted before: taking the rejection back must not
+		// make it so.
+		if slices.ContainsFunc(keys, func(k peer.KeyRecord) bool { return k.Thumbprint == form.Get("key") && k.State == peer.KeyTrusted }) {
+			said.Undo = &web.Undo{Action: peerPath(string(host)) + "/key", Fields: url.Values{"key": {form.Get("key")}, "state": {peer.KeyTrusted}}}
+		}
 	}
 	s.done(w, r, peerPath(string(host)), said)
 }
@@ -261,7 +270,7 @@ func (s *Server) policyFault(w http.ResponseWriter, r *http.Request, fill func(p
 func ruleOf(form url.Values) RuleView {
 	return RuleView{
 		Host: strings.TrimSpace(form.Get("host")), Action: form.Get("action"), MustSign: form.Get("mustSign"), MustExchange: form.Get("mustExchange"),
-		MustInvite: form.Get("mustInvite"), Profile: form.Get("profile"), Wire: form.Get("wire"), Note: form.Get("note"),
+		MustInvite: form.Get("mustInvite"), Profile: form.Get("profile"), Wire: form.Get("wire"), Cavage: form.Get("cavage"), Note: form.Get("note"),
 	}
 }
 
@@ -269,7 +278,7 @@ func ruleOf(form url.Values) RuleView {
 func (v RuleView) fields() url.Values {
 	return url.Values{
 		"host": {v.Host}, "action": {v.Action}, "mustSign": {v.MustSign}, "mustExchange": {v.MustExchange}, "mustInvite": {v.MustInvite},
-		"profile": {v.Profile}, "wire": {v.Wire}, "note": {v.Note},
+		"profile": {v.Profile}, "wire": {v.Wire}, "cavage": {v.Cavage}, "note": {v.Note},
 	}
 }
 

@@ -185,6 +185,7 @@ func funcs(l *Locale) template.FuncMap {
 		"bytes":  l.Bytes,
 		"num":    func(n any) string { i, _ := number(n); return l.Number(i) },
 		"when":   func(at any) template.HTML { return timeElement(at, l.When) },
+		"exact":  func(at any) template.HTML { return timeElement(at, l.Exact) },
 		"day":    func(at any) template.HTML { return timeElement(at, l.Day) },
 		"icon":   icon,
 		"asset":  Asset,

@@ -10,7 +10,8 @@ const localise = (root) => {
     const at = new Date(el.dateTime);
     if (isNaN(at)) continue;
     const withTime = el.textContent.includes(":");
-    const style = withTime && sameDay(at, new Date()) ? { timeStyle: "short" } : withTime ? { dateStyle: "medium", timeStyle: "short" } : { dateStyle: "medium" };
+    const exact = /:\d\d:/.test(el.textContent);
+    const style = exact ? { dateStyle: "medium", timeStyle: "medium" } : withTime && sameDay(at, new Date()) ? { timeStyle: "short" } : withTime ? { dateStyle: "medium", timeStyle: "short" } : { dateStyle: "medium" };
     el.textContent = new Intl.DateTimeFormat(language, style).format(at);
     el.title = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" }).format(at);
   }
