@@ -13,14 +13,7 @@ func TestPagesOfVisitors(t *testing.T) {
 	chrome(t)
 	site := weftest.Start(t)
 	b := open(t, site.Origin)
-	for _, path := range []string{"/", "/login", "/wayf?token=aaaaaaaaaaaaaaaaaaaaaaaa", "/accept-invite?token=aaaaaaaaaaaaaaaaaaaaaaaa&providerDomain=" + string(site.Host)} {
-		t.Run(path, func(t *testing.T) {
-			b.t = t
-			b.inspect(path)
-			b.quiet()
-		})
-	}
-	b.t = t
+	b.inspectEach("/", "/login", "/wayf?token=aaaaaaaaaaaaaaaaaaaaaaaa", "/accept-invite?token=aaaaaaaaaaaaaaaaaaaaaaaa&providerDomain="+string(site.Host))
 }
 
 func TestPagesOfPeople(t *testing.T) {
@@ -31,14 +24,7 @@ func TestPagesOfPeople(t *testing.T) {
 	alice.API("POST", "/invites", map[string]any{"email": "someone@elsewhere.example", "note": "For the survey"}, nil)
 	b := open(t, site.Origin)
 	b.signIn(alice)
-	for _, path := range []string{"/people", "/people/new", "/people/invite", "/people/invites", "/people/accept"} {
-		t.Run(path, func(t *testing.T) {
-			b.t = t
-			b.inspect(path)
-			b.quiet()
-		})
-	}
-	b.t = t
+	b.inspectEach("/people", "/people/new", "/people/invite", "/people/invites", "/people/accept")
 }
 
 func TestPagesOfNoticesAndSettings(t *testing.T) {
@@ -59,14 +45,7 @@ func TestPagesOfNoticesAndSettings(t *testing.T) {
 	alice.API("POST", "/notices/"+alice.Told("share-received").ID+"/read", nil, nil)
 	b := open(t, site.Origin)
 	b.signIn(alice)
-	for _, path := range []string{"/notices", "/notices?show=unread", "/settings"} {
-		t.Run(path, func(t *testing.T) {
-			b.t = t
-			b.inspect(path)
-			b.quiet()
-		})
-	}
-	b.t = t
+	b.inspectEach("/notices", "/notices?show=unread", "/settings")
 }
 
 func TestPagesOfOperators(t *testing.T) {
@@ -85,15 +64,8 @@ func TestPagesOfOperators(t *testing.T) {
 	olga.API("PUT", "/policy/rules", map[string]any{"host": "*.spam.example", "action": "deny", "note": "reported by three people"}, nil)
 	b := open(t, north.Origin)
 	b.signIn(olga)
-	for _, path := range []string{
-		"/admin", "/admin/users", "/admin/new-user", "/admin/users/olga", "/admin/groups", "/admin/groups/staff", "/admin/peers", "/admin/peers/" + string(south.Host), "/admin/policy",
+	b.inspectEach(
+		"/admin", "/admin/users", "/admin/new-user", "/admin/users/olga", "/admin/groups", "/admin/groups/staff", "/admin/peers", "/admin/peers/"+string(south.Host), "/admin/policy",
 		"/admin/shares", "/admin/deliveries", "/admin/wire", "/admin/audit", "/admin/config",
-	} {
-		t.Run(path, func(t *testing.T) {
-			b.t = t
-			b.inspect(path)
-			b.quiet()
-		})
-	}
-	b.t = t
+	)
 }

@@ -84,6 +84,25 @@ const (
 	checksWait  = 700 * time.Millisecond // for the first ones
 )
 
+// The checks are made some time after the start, so that the first page that shows
+// them need not wait, and then every few minutes.
+const (
+	checksFirst = 10 * time.Second
+	checksEvery = 5 * time.Minute
+)
+
+// runChecks makes them until ctx ends.
+func (s *Server) runChecks(ctx context.Context) error {
+	for wait := checksFirst; ; wait = checksEvery {
+		select {
+		case <-time.After(wait):
+			s.recentChecks(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
 // recentChecks gives the checks of a minute ago at most, and has them made anew
 // behind the page when they are older.
 func (s *Server) recentChecks(ctx context.Context) ([]Check, time.Time) {
@@ -411,7 +430,6 @@ func (s *Server) consoleAuditFile(w http.ResponseWriter, r *http.Request) {
 	f.Before, f.Limit = "", 0
 	w.Header().Set("Content-Type", typeJSONLines)
 	w.Header().Set("Content-Disposition", `attachment; filename="`+exportName(s.now())+`"`)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	s.streamAudit(r.Context(), w, f)
 }
