@@ -17,6 +17,9 @@ const localise = (root) => {
   }
 };
 
+// Where it is narrow, the sections of the console go on to the right.
+document.querySelector(".console [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // Menus close when something else is meant.
 document.addEventListener("click", (e) => {
   for (const menu of document.querySelectorAll("details.menu[open], details.confirm[open]")) {
