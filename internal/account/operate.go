@@ -12,6 +12,7 @@ import (
 type Filter struct {
 	Text     string // in the name, display name or e-mail address
 	Role     string
+	GroupID  string // only its members
 	Disabled bool   // only those who may not sign in
 	After    string // the name of the last one of the page before
 	Limit    int64
@@ -27,6 +28,9 @@ func (a *Accounts) Find(ctx context.Context, f Filter) ([]User, error) {
 	}
 	if f.Role != "" {
 		q = q.Where("role = ?", f.Role)
+	}
+	if f.GroupID != "" {
+		q = q.Where("id IN (SELECT user_id FROM group_members WHERE group_id = ?)", f.GroupID)
 	}
 	if f.Disabled {
 		q = q.Where("disabled")
@@ -45,6 +49,31 @@ func (a *Accounts) Count(ctx context.Context) (users, admins, disabled int64, er
 		ColumnExpr("COALESCE(SUM(CASE WHEN role = ? THEN 1 ELSE 0 END), 0) AS admins", RoleAdmin).
 		ColumnExpr("COALESCE(SUM(CASE WHEN disabled THEN 1 ELSE 0 END), 0) AS disabled").Scan(ctx, &n)
 	return n.Users, n.Admins, n.Disabled, err
+}
+
+// Names are the names of users by id; who is gone is not in it.
+func (a *Accounts) Names(ctx context.Context, ids []string) (map[string]string, error) {
+	out := map[string]string{}
+	if len(ids) == 0 {
+		return out, nil
+	}
+	var users []User
+	err := a.db.Read.NewSelect().Model(&users).Column("id", "name").Where("id IN (?)", bun.List(ids)).Scan(ctx)
+	for _, u := range users {
+		out[u.ID] = u.Name
+	}
+	return out, err
+}
+
+// Quotas are the bytes that users may keep, by id; who has no limit is not in it.
+func (a *Accounts) Quotas(ctx context.Context) (map[string]int64, error) {
+	var users []User
+	err := a.db.Read.NewSelect().Model(&users).Column("id", "quota").Where("quota > 0").Scan(ctx)
+	out := map[string]int64{}
+	for _, u := range users {
+		out[u.ID] = u.Quota
+	}
+	return out, err
 }
 
 // LastSeen tells when some users last signed in or used an app password, within

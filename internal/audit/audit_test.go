@@ -21,12 +21,15 @@ func open(t *testing.T) *store.DB {
 	return storetest.Open(t)
 }
 
+// aliceID is the id of a user.
+const aliceID = "01900000-0000-7000-8000-00000000a11c"
+
 var begin = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
 // fill records a few acts, a minute between two.
 func fill(t *testing.T, db *store.DB) {
 	t.Helper()
-	alice := With(t.Context(), By{Kind: User, ID: "u1", Name: "Alice", Origin: "192.0.2.7", Request: "r1"})
+	alice := With(t.Context(), By{Kind: User, ID: aliceID, Name: "Alice", Origin: "192.0.2.7", Request: "r1"})
 	south := With(t.Context(), By{Kind: Peer, Name: "south.example", Origin: "192.0.2.9", Request: "r2"})
 	for i, n := range []struct {
 		ctx context.Context
@@ -58,7 +61,7 @@ func TestRecordsAreFoundByWhatOneKnowsOfThem(t *testing.T) {
 	}{
 		{"everything", Filter{}, "share.ended sharex share.accepted share.created"},
 		{"an actor", Filter{Actor: "alice"}, "sharex share.created"},
-		{"an actor's id", Filter{Actor: "u1"}, "sharex share.created"},
+		{"an actor's id", Filter{Actor: aliceID}, "sharex share.created"},
 		{"a kind of actor", Filter{Actor: System}, "share.ended"},
 		{"a peer", Filter{Actor: "south.example"}, "share.accepted"},
 		{"an action", Filter{Action: "share.created"}, "share.created"},
@@ -74,6 +77,8 @@ func TestRecordsAreFoundByWhatOneKnowsOfThem(t *testing.T) {
 		{"text in details", Filter{Text: "expired"}, "share.ended"},
 		{"a request", Filter{Text: "r2"}, "share.accepted"},
 		{"a client's address", Filter{Text: "192.0.2.7"}, "sharex share.created"},
+		{"a request alone", Filter{Request: "r2"}, "share.accepted"},
+		{"an action without its dot", Filter{Action: "share"}, "share.ended share.accepted share.created"},
 		{"an outcome", Filter{Outcome: Refused}, ""},
 		{"all of it at once", Filter{Actor: "alice", Action: "share.", Object: "s1", Target: "south.example", Text: "read", Outcome: Done}, "share.created"},
 	} {

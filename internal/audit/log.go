@@ -5,10 +5,12 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/uptrace/bun"
 
 	"github.com/weft-mesh/weft/internal/store"
@@ -80,10 +82,11 @@ func (l *Log) Note(ctx context.Context, e Event) error { return Note(ctx, l.db.W
 // Filter says which records to list; what is empty does not matter.
 type Filter struct {
 	From, To time.Time // To is not included
-	Actor    string    // a user's name, a peer's host, or a kind of actor
-	Action   string    // the action, or how it begins: "share."
+	Actor    string    // a kind of actor, a user's id or name, or a peer's host
+	Action   string    // the action, or what it begins with up to its dot: "share."
 	Object   string    // its id, or its whole name
 	Target   string    // an address, or a host: then all addresses there
+	Request  string    // the request's id
 	Outcome  string    // Done or Refused
 	Text     string    // anywhere in names, targets and details
 	Before   string    // Cursor of the last record of the page before
@@ -110,6 +113,10 @@ func literal(text string) string {
 	return strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(text)
 }
 
+// hostOfTarget is what stands behind the last @ of a target: there is an index of
+// just this.
+const hostOfTarget = "SUBSTR(target, LENGTH(RTRIM(target, REPLACE(target, '@', ''))) + 1)"
+
 func (f Filter) apply(q *bun.SelectQuery) *bun.SelectQuery {
 	if !f.From.IsZero() {
 		q = q.Where("at >= ?", store.Millis(f.From))
@@ -118,24 +125,44 @@ func (f Filter) apply(q *bun.SelectQuery) *bun.SelectQuery {
 		q = q.Where("at < ?", store.Millis(f.To))
 	}
 	if f.Actor != "" {
-		q = q.Where("(LOWER(actor) = ? OR actor_kind = ? OR actor_id = ?)", strings.ToLower(f.Actor), f.Actor, f.Actor)
+		switch {
+		case slices.Contains([]string{User, Operator, Peer, Visitor, System}, f.Actor):
+			q = q.Where("actor_kind = ?", f.Actor)
+		case uuid.Validate(f.Actor) == nil:
+			q = q.Where("actor_id = ?", f.Actor)
+		default:
+			q = q.Where("LOWER(actor) = ?", strings.ToLower(f.Actor))
+		}
 	}
 	if f.Action != "" {
-		q = q.Where(`action LIKE ? ESCAPE '\'`, literal(f.Action)+"%")
+		if noun, verb, _ := strings.Cut(f.Action, "."); verb == "" {
+			q = q.Where(`action LIKE ? ESCAPE '\'`, literal(noun)+".%")
+		} else {
+			q = q.Where("action = ?", f.Action)
+		}
 	}
 	if f.Object != "" {
-		q = q.Where("(object_id = ? OR object = ?)", f.Object, f.Object)
+		if uuid.Validate(f.Object) == nil {
+			q = q.Where("object_id = ?", f.Object)
+		} else {
+			q = q.Where("(object_id = ? OR object = ?)", f.Object, f.Object)
+		}
 	}
 	if f.Target != "" {
-		q = q.Where(`(target = ? OR target LIKE ? ESCAPE '\')`, f.Target, "%@"+literal(f.Target))
+		q = q.Where(hostOfTarget+" = ?", f.Target[strings.LastIndex(f.Target, "@")+1:])
+		if strings.Contains(f.Target, "@") {
+			q = q.Where("target = ?", f.Target)
+		}
+	}
+	if f.Request != "" {
+		q = q.Where("request = ?", f.Request)
 	}
 	if f.Outcome != "" {
 		q = q.Where("outcome = ?", f.Outcome)
 	}
 	if f.Text != "" {
 		t := "%" + literal(strings.ToLower(f.Text)) + "%"
-		q = q.Where(`(LOWER(object) LIKE ? ESCAPE '\' OR LOWER(target) LIKE ? ESCAPE '\' OR LOWER(actor) LIKE ? ESCAPE '\' OR LOWER(details) LIKE ? ESCAPE '\' OR request = ? OR origin = ?)`,
-			t, t, t, t, f.Text, f.Text)
+		q = q.Where(`(LOWER(object || ' ' || target || ' ' || actor || ' ' || details) LIKE ? ESCAPE '\' OR request = ? OR origin = ?)`, t, f.Text, f.Text)
 	}
 	return q
 }

@@ -87,6 +87,20 @@ func (b *tab) fits(path string) {
 	b.size(1280, 860)
 }
 
+// inspectEach does so for some pages, each in a test of its own.
+func (b *tab) inspectEach(paths ...string) {
+	t := b.t
+	t.Helper()
+	defer func() { b.t = t }()
+	for _, path := range paths {
+		t.Run(path, func(t *testing.T) {
+			b.t = t
+			b.inspect(path)
+			b.quiet()
+		})
+	}
+}
+
 // widest tells what makes a page too wide.
 func (b *tab) widest() {
 	b.t.Helper()

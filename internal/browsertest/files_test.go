@@ -30,17 +30,10 @@ func TestPagesOfFiles(t *testing.T) {
 	alice.Accept("Field notes")
 	b := open(t, north.Origin)
 	b.signIn(alice)
-	for _, path := range []string{
+	b.inspectEach(
 		"/files/", "/files/Reef", "/files/Shared%20with%20me", "/files/Shared%20with%20me/Field%20notes", "/files/Reef/Notes.md", "/files/Reef/Notes.md?source",
 		"/files/Reef/coral.png", "/files/Reef/raw.bin", "/rename?path=Reef", "/folder?in=Reef", "/move?path=Reef%2Fraw.bin&to=", "/trash", "/search?q=e", "/search?q=nothing",
-	} {
-		t.Run(path, func(t *testing.T) {
-			b.t = t
-			b.inspect(path)
-			b.quiet()
-		})
-	}
-	b.t = t
+	)
 	south.Stop()
 	north.Advance(60_000_000_000)
 	b.inspect("/files/Shared%20with%20me/Field%20notes")

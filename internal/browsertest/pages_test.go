@@ -17,14 +17,7 @@ func TestPagesOfVisitors(t *testing.T) {
 	chrome(t)
 	site := weftest.Start(t)
 	b := open(t, site.Origin)
-	for _, path := range []string{"/", "/login", "/wayf?token=aaaaaaaaaaaaaaaaaaaaaaaa", "/accept-invite?token=aaaaaaaaaaaaaaaaaaaaaaaa&providerDomain=" + string(site.Host)} {
-		t.Run(path, func(t *testing.T) {
-			b.t = t
-			b.inspect(path)
-			b.quiet()
-		})
-	}
-	b.t = t
+	b.inspectEach("/", "/login", "/wayf?token=aaaaaaaaaaaaaaaaaaaaaaaa", "/accept-invite?token=aaaaaaaaaaaaaaaaaaaaaaaa&providerDomain="+string(site.Host))
 }
 
 func TestPagesOfPeople(t *testing.T) {
@@ -35,14 +28,7 @@ func TestPagesOfPeople(t *testing.T) {
 	alice.API("POST", "/invites", map[string]any{"email": "someone@elsewhere.example", "note": "For the survey"}, nil)
 	b := open(t, site.Origin)
 	b.signIn(alice)
-	for _, path := range []string{"/people", "/people/new", "/people/invite", "/people/invites", "/people/accept"} {
-		t.Run(path, func(t *testing.T) {
-			b.t = t
-			b.inspect(path)
-			b.quiet()
-		})
-	}
-	b.t = t
+	b.inspectEach("/people", "/people/new", "/people/invite", "/people/invites", "/people/accept")
 }
 
 func TestPagesOfNoticesAndSettings(t *testing.T) {
@@ -70,14 +56,7 @@ func TestPagesOfNoticesAndSettings(t *testing.T) {
 	token, _, _ = strings.Cut(token, "\r\n")
 	b := open(t, site.Origin)
 	b.signIn(alice)
-	for _, path := range []string{"/notices", "/notices?show=unread", "/settings", "/confirm-email?token=" + token} {
-		t.Run(path, func(t *testing.T) {
-			b.t = t
-			b.inspect(path)
-			b.quiet()
-		})
-	}
-	b.t = t
+	b.inspectEach("/notices", "/notices?show=unread", "/settings", "/confirm-email?token="+token)
 }
 
 func TestPagesOfOperators(t *testing.T) {
@@ -97,16 +76,10 @@ func TestPagesOfOperators(t *testing.T) {
 	olga.API("PUT", "/policy/rules", map[string]any{"host": "*.spam.example", "action": "deny", "note": "reported by three people"}, nil)
 	b := open(t, north.Origin)
 	b.signIn(olga)
-	for _, path := range []string{
-		"/admin", "/admin/users", "/admin/new-user", "/admin/users/olga", "/admin/groups", "/admin/groups/staff", "/admin/peers", "/admin/peers/" + string(south.Host), "/admin/policy",
+	b.inspectEach(
+		"/admin", "/admin/users", "/admin/new-user", "/admin/users/olga", "/admin/groups", "/admin/groups/staff", "/admin/peers", "/admin/peers/"+string(south.Host), "/admin/policy",
 		"/admin/shares", "/admin/deliveries", "/admin/wire", "/admin/audit", "/admin/config",
-	} {
-		t.Run(path, func(t *testing.T) {
-			b.t = t
-			b.inspect(path)
-			b.quiet()
-		})
-	}
+	)
 	// Others have longer words.
 	var decided string
 	weftest.Until(t, "the acceptance is on the wire", func() bool {

@@ -15,15 +15,16 @@ import (
 
 type auditCmd struct {
 	where
-	Actor  string `help:"By whom: a user's name, a server, or operator, visitor, system." placeholder:"NAME"`
-	Action string `help:"What, or how it begins: share.ended, or share." placeholder:"ACTION"`
-	Object string `help:"To what: its id, or its whole name." placeholder:"ID"`
-	Target string `help:"Towards whom: an address, or a server." placeholder:"ADDRESS"`
-	Text   string `help:"Anywhere in it; or a request's id, or a client's address." placeholder:"TEXT"`
-	Since  string `help:"From when: 2026-01-31, or 30d or 12h ago." placeholder:"DATE"`
-	Limit  int64  `help:"How many of the latest." default:"50"`
-	All    bool   `help:"All that fit, as JSON, a record a line: an export, which is recorded too."`
-	JSON   bool   `help:"Print JSON, a record a line."`
+	Actor   string `help:"By whom: a user's name or id, a server, or operator, visitor, system." placeholder:"NAME"`
+	Action  string `help:"What, or how it begins: share.ended, or share." placeholder:"ACTION"`
+	Object  string `help:"To what: its id, or its whole name." placeholder:"ID"`
+	Target  string `help:"Towards whom: an address, or a server." placeholder:"ADDRESS"`
+	Text    string `help:"Anywhere in it; or a client's address." placeholder:"TEXT"`
+	Request string `help:"In which request: its id, as errors and logs tell it." placeholder:"ID"`
+	Since   string `help:"From when: 2026-01-31, or 30d or 12h ago." placeholder:"DATE"`
+	Limit   int64  `help:"How many of the latest." default:"50"`
+	All     bool   `help:"All that fit, as JSON, a record a line: an export, which is recorded too."`
+	JSON    bool   `help:"Print JSON, a record a line."`
 }
 
 func (c *auditCmd) Help() string {
@@ -35,7 +36,7 @@ Examples:
 }
 
 func (c *auditCmd) Run(ctx context.Context, io IO) error {
-	f := audit.Filter{Actor: c.Actor, Action: c.Action, Object: c.Object, Target: c.Target, Text: c.Text, Limit: max(1, c.Limit)}
+	f := audit.Filter{Actor: c.Actor, Action: c.Action, Object: c.Object, Target: c.Target, Text: c.Text, Request: c.Request, Limit: max(1, c.Limit)}
 	if c.Since != "" {
 		t, err := parseSince(c.Since, time.Now())
 		if err != nil {

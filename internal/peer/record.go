@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,10 +50,21 @@ func (m *marks) note(host string, err error, at time.Time) {
 		k.success, k.failures, k.since, k.reason, k.recovered = at, 0, time.Time{}, "", true
 		return
 	}
-	k.failure, k.reason = at, err.Error()
+	k.failure, k.reason = at, briefly(err)
 	if k.failures++; k.failures == 1 {
 		k.since = at
 	}
+}
+
+// maxReason bounds the text of a failure, in bytes: some of it is the peer's.
+const maxReason = 500
+
+func briefly(err error) string {
+	s := ocm.DisplayName(err.Error())
+	if len(s) > maxReason {
+		s = strings.ToValidUTF8(s[:maxReason], "") + "…"
+	}
+	return s
 }
 
 func (m *marks) take() map[string]*mark {
@@ -140,6 +152,7 @@ type Record struct {
 	Waiting      int64 // messages that wait for it
 	Dead         int64 // messages that were given up
 	Reports      int64 // by our people
+	KeysWaiting  int64 // for the operator
 	Verdict      Verdict
 }
 
@@ -164,13 +177,13 @@ func (p *Peers) Records(ctx context.Context) ([]Record, error) {
 	if err := p.opt.DB.Read.NewSelect().Model(&rows).ExcludeColumn("jwks").Order("host").Scan(ctx); err != nil {
 		return nil, err
 	}
-	counts, err := p.counts(ctx)
+	counts, err := p.counts(ctx, "")
 	if err != nil {
 		return nil, err
 	}
 	out := []Record{}
 	for _, r := range rows {
-		rec, err := p.recordOf(ctx, r, counts)
+		rec, err := p.recordOf(ctx, r, counts[r.Host])
 		if err != nil {
 			return nil, err
 		}
@@ -188,11 +201,11 @@ func (p *Peers) Record(ctx context.Context, host ocm.Host) (*Record, error) {
 	if row.Host == "" {
 		return nil, ErrNotMet
 	}
-	counts, err := p.counts(ctx)
+	counts, err := p.counts(ctx, host)
 	if err != nil {
 		return nil, err
 	}
-	rec, err := p.recordOf(ctx, row, counts)
+	rec, err := p.recordOf(ctx, row, counts[row.Host])
 	if err != nil {
 		return nil, err
 	}
@@ -200,38 +213,44 @@ func (p *Peers) Record(ctx context.Context, host ocm.Host) (*Record, error) {
 	return &rec, err
 }
 
-// counts are numbers of things by host, by what they are.
-func (p *Peers) counts(ctx context.Context) (map[string]map[string]int64, error) {
-	out := map[string]map[string]int64{}
-	for what, q := range map[string]struct{ table, where string }{
-		"sent":     {"outgoing_shares", "state IN ('pending', 'delivered', 'accepted')"},
-		"received": {"incoming_shares", "ended_at = 0"},
-		"waiting":  {"outbox", "state = 'pending'"},
-		"dead":     {"outbox", "state = 'dead'"},
-		"reports":  {"reports", "1 = 1"},
+// numbers are how much there is with a host.
+type numbers struct{ Sent, Received, Waiting, Dead, Reports, KeysWaiting int64 }
+
+// counts are the numbers of one host, or of all for "".
+func (p *Peers) counts(ctx context.Context, host ocm.Host) (map[string]numbers, error) {
+	out := map[string]numbers{}
+	for _, q := range []struct{ table, host, where, numbers string }{
+		{"outgoing_shares", "peer_host", "state IN ('pending', 'delivered', 'accepted')", "COUNT(*) AS sent"},
+		{"incoming_shares", "peer_host", "ended_at = 0", "COUNT(*) AS received"},
+		{"outbox", "peer_host", "1 = 1", "SUM(CASE WHEN state = 'pending' THEN 1 ELSE 0 END) AS waiting, SUM(CASE WHEN state = 'dead' THEN 1 ELSE 0 END) AS dead"},
+		{"reports", "peer_host", "1 = 1", "COUNT(*) AS reports"},
+		{"peer_keys", "host", "state = 'waiting'", "COUNT(*) AS keys_waiting"},
 	} {
 		var rows []struct {
 			PeerHost string
-			N        int64
+			numbers
 		}
-		err := p.opt.DB.Read.NewSelect().Table(q.table).Column("peer_host").ColumnExpr("COUNT(*) AS n").Where(q.where).Group("peer_host").Scan(ctx, &rows)
-		if err != nil {
+		sel := p.opt.DB.Read.NewSelect().Table(q.table).ColumnExpr("? AS peer_host", bun.Ident(q.host)).ColumnExpr(q.numbers).Where(q.where).GroupExpr("?", bun.Ident(q.host))
+		if host != "" {
+			sel = sel.Where("? = ?", bun.Ident(q.host), string(host))
+		}
+		if err := sel.Scan(ctx, &rows); err != nil {
 			return nil, err
 		}
-		out[what] = map[string]int64{}
 		for _, r := range rows {
-			out[what][r.PeerHost] = r.N
+			n := out[r.PeerHost]
+			out[r.PeerHost] = numbers{n.Sent + r.Sent, n.Received + r.Received, n.Waiting + r.Waiting, n.Dead + r.Dead, n.Reports + r.Reports, n.KeysWaiting + r.KeysWaiting}
 		}
 	}
 	return out, nil
 }
 
-func (p *Peers) recordOf(ctx context.Context, r peerRow, counts map[string]map[string]int64) (Record, error) {
+func (p *Peers) recordOf(ctx context.Context, r peerRow, n numbers) (Record, error) {
 	rec := Record{
 		Host: ocm.Host(r.Host), FirstSeen: store.Time(r.FirstSeen), DiscoveredAt: store.Time(r.DiscoveredAt),
 		LastSuccess: store.Time(r.LastSuccess), LastFailure: store.Time(r.LastFailure), FailingSince: store.Time(r.FailingSince),
 		Failures: r.Failures, Failure: r.Failure, Signs: r.Signs,
-		Sent: counts["sent"][r.Host], Received: counts["received"][r.Host], Waiting: counts["waiting"][r.Host], Dead: counts["dead"][r.Host], Reports: counts["reports"][r.Host],
+		Sent: n.Sent, Received: n.Received, Waiting: n.Waiting, Dead: n.Dead, Reports: n.Reports, KeysWaiting: n.KeysWaiting,
 	}
 	if d, err := ocm.ReadDiscovery([]byte(r.Discovery)); err == nil {
 		rec.Discovery, rec.Document = d, json.RawMessage(r.Discovery)

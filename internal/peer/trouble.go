@@ -45,17 +45,17 @@ func (p *Peers) Troubles(ctx context.Context) (*Troubles, error) {
 		Dead         int64
 		KeysWaiting  int64
 	}
-	// A server that was never met may have messages too.
-	err = db.NewRaw(`SELECT h.host, COALESCE(p.failing_since, 0) AS failing_since, COALESCE(p.failure, '') AS failure,
-			(SELECT COUNT(*) FROM outbox AS o WHERE o.peer_host = h.host AND o.state = 'pending') AS waiting,
-			(SELECT COUNT(*) FROM outbox AS o WHERE o.peer_host = h.host AND o.state = 'dead') AS dead,
-			(SELECT COUNT(*) FROM peer_keys AS k WHERE k.host = h.host AND k.state = ?) AS keys_waiting
+	// A server that was never met may have messages too. Each table is read once.
+	err = db.NewRaw(`SELECT h.host, COALESCE(MAX(p.failing_since), 0) AS failing_since, COALESCE(MAX(p.failure), '') AS failure,
+			SUM(h.waiting) AS waiting, SUM(h.dead) AS dead, SUM(h.keys) AS keys_waiting
 		FROM (
-			SELECT host FROM peers WHERE failing_since > 0
-			UNION SELECT peer_host FROM outbox WHERE state = 'dead' OR attempts >= 3
-			UNION SELECT host FROM peer_keys WHERE state = ?
+			SELECT host, 0 AS waiting, 0 AS dead, 0 AS keys, 1 AS trouble FROM peers WHERE failing_since > 0
+			UNION ALL SELECT peer_host, SUM(CASE WHEN state = 'pending' THEN 1 ELSE 0 END), SUM(CASE WHEN state = 'dead' THEN 1 ELSE 0 END), 0,
+				MAX(CASE WHEN state = 'dead' OR attempts >= 3 THEN 1 ELSE 0 END) FROM outbox GROUP BY peer_host
+			UNION ALL SELECT host, 0, 0, COUNT(*), 1 FROM peer_keys WHERE state = ? GROUP BY host
 		) AS h LEFT JOIN peers AS p ON p.host = h.host
-		ORDER BY CASE WHEN COALESCE(p.failing_since, 0) = 0 THEN 1 ELSE 0 END, p.failing_since, h.host LIMIT 100`, KeyWaiting, KeyWaiting).Scan(ctx, &rows)
+		GROUP BY h.host HAVING MAX(h.trouble) > 0
+		ORDER BY CASE WHEN COALESCE(MAX(p.failing_since), 0) = 0 THEN 1 ELSE 0 END, MAX(p.failing_since), h.host LIMIT 100`, KeyWaiting).Scan(ctx, &rows)
 	for _, r := range rows {
 		out.Hosts = append(out.Hosts, Trouble{ocm.Host(r.Host), store.Time(r.FailingSince), r.Failure, r.Waiting, r.Dead, r.KeysWaiting})
 	}

@@ -224,15 +224,15 @@ func (s *Server) AllShares(ctx context.Context, direction, user string, f sharin
 		return out, err
 	}
 	list, err := s.Sharing.EverySent(ctx, f)
-	names := map[string]string{}
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(list))
+	for i, o := range list {
+		ids[i] = o.OwnerID
+	}
+	names, err := s.Accounts.Names(ctx, ids)
 	for _, o := range list {
-		if _, known := names[o.OwnerID]; !known {
-			u, err := s.Accounts.Get(ctx, o.OwnerID)
-			if err != nil {
-				return nil, err
-			}
-			names[o.OwnerID] = u.Name
-		}
 		out = append(out, AnyShare{
 			ID: o.ID, ProviderID: o.ID, Direction: dirSent, User: names[o.OwnerID], Other: o.ShareWith, Peer: o.PeerHost, Name: o.Path, ShareType: o.ShareType,
 			Resource: o.ResourceType, Permissions: o.Rights().Permissions(), State: o.State, Reason: o.StateReason,
@@ -240,6 +240,22 @@ func (s *Server) AllShares(ctx context.Context, direction, user string, f sharin
 		})
 	}
 	return out, err
+}
+
+// EndableShares are the ids of the shares that AllShares lists and that can be
+// ended.
+func (s *Server) EndableShares(ctx context.Context, direction, user string, f sharing.Everyone) ([]string, error) {
+	if user != "" {
+		u, err := s.Accounts.ByName(ctx, user)
+		if err != nil {
+			return nil, err
+		}
+		f.UserID = u.ID
+	}
+	if direction == dirReceived {
+		return s.Sharing.EndableReceived(ctx, f)
+	}
+	return s.Sharing.EndableSent(ctx, f)
 }
 
 func (s *Server) showReaching(r *sharing.Reaching) AnyShare {

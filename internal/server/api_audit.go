@@ -58,7 +58,7 @@ func ShowAudit(e *audit.Entry) AuditView {
 func (s *Server) ExportAudit(ctx context.Context, w io.Writer, f audit.Filter) error {
 	details := audit.Details{}
 	for name, v := range map[string]string{
-		"actor": f.Actor, "action": f.Action, "object": f.Object, "target": f.Target, "outcome": f.Outcome, "text": f.Text,
+		"actor": f.Actor, "action": f.Action, "object": f.Object, "target": f.Target, "request": f.Request, "outcome": f.Outcome, "text": f.Text,
 	} {
 		if v != "" {
 			details[name] = v
@@ -82,16 +82,17 @@ func (s *Server) ExportAudit(ctx context.Context, w io.Writer, f audit.Filter) e
 type AuditQuery struct {
 	From    time.Time `query:"from" doc:"RFC 3339"`
 	To      time.Time `query:"to" doc:"RFC 3339, not included"`
-	Actor   string    `query:"actor" maxLength:"300" doc:"a user's name, a peer's host, or a kind of actor"`
-	Action  string    `query:"action" maxLength:"64" doc:"the action, or how it begins: share."`
+	Actor   string    `query:"actor" maxLength:"300" doc:"a kind of actor, a user's id or name, or a peer's host"`
+	Action  string    `query:"action" maxLength:"64" doc:"the action, or what it begins with up to its dot: share."`
 	Object  string    `query:"object" maxLength:"1024" doc:"its id, or its whole name"`
 	Target  string    `query:"target" maxLength:"1024" doc:"an address, or a host: then all addresses there"`
+	Request string    `query:"request" maxLength:"64" doc:"the request's id"`
 	Outcome string    `query:"outcome" enum:"done,refused,"`
-	Text    string    `query:"text" maxLength:"300" doc:"anywhere in names, targets and details; or a request's id, or a client's address"`
+	Text    string    `query:"text" maxLength:"300" doc:"anywhere in names, targets and details; or a client's address"`
 }
 
 func (q AuditQuery) filter() audit.Filter {
-	return audit.Filter{From: q.From, To: q.To, Actor: q.Actor, Action: q.Action, Object: q.Object, Target: q.Target, Outcome: q.Outcome, Text: q.Text}
+	return audit.Filter{From: q.From, To: q.To, Actor: q.Actor, Action: q.Action, Object: q.Object, Target: q.Target, Request: q.Request, Outcome: q.Outcome, Text: q.Text}
 }
 
 // exportName is the file that exports are saved as.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -45,6 +46,7 @@ type PeerView struct {
 	Waiting      int64            `json:"messagesWaiting"`
 	Dead         int64            `json:"messagesGivenUp"`
 	Reports      int64            `json:"reports"`
+	KeysWaiting  int64            `json:"keysWaiting" doc:"for the operator"`
 	Keys         []PeerKeyView    `json:"keys,omitempty"`
 	Document     *json.RawMessage `json:"document,omitempty" doc:"the discovery document as it came"`
 }
@@ -71,7 +73,7 @@ func ShowPeer(r *peer.Record, whole bool) PeerView {
 		MustSign: r.Verdict.MustSign, MustExchange: r.Verdict.MustExchange, MustInvite: r.Verdict.MustInvite,
 		FirstSeen: at(r.FirstSeen), DiscoveredAt: at(r.DiscoveredAt), LastSuccess: at(r.LastSuccess), LastFailure: at(r.LastFailure),
 		FailingSince: at(r.FailingSince), Failures: r.Failures, Signs: r.Signs, Failure: r.Failure, RestsUntil: at(r.RestsUntil),
-		Sent: r.Sent, Received: r.Received, Waiting: r.Waiting, Dead: r.Dead, Reports: r.Reports,
+		Sent: r.Sent, Received: r.Received, Waiting: r.Waiting, Dead: r.Dead, Reports: r.Reports, KeysWaiting: r.KeysWaiting,
 	}
 	if d := r.Discovery; d != nil {
 		v.Provider, v.APIVersion, v.Profile, v.ProfileFrom = ocm.DisplayName(d.Provider), ocm.DisplayName(d.APIVersion), r.Profile.Name, r.Profile.Reason
@@ -171,15 +173,21 @@ func (s *Server) Reports(ctx context.Context, host ocm.Host) ([]ReportView, erro
 	if err != nil {
 		return nil, err
 	}
+	return s.showReports(ctx, list)
+}
+
+func (s *Server) showReports(ctx context.Context, list []sharing.Report) ([]ReportView, error) {
+	ids := make([]string, len(list))
+	for i, r := range list {
+		ids[i] = r.UserID
+	}
+	names, err := s.Accounts.Names(ctx, ids)
 	out := []ReportView{}
 	for _, r := range list {
-		by := r.UserID // of someone who was removed since
-		if u, err := s.Accounts.Get(ctx, r.UserID); err == nil {
-			by = u.Name
-		}
+		by := cmp.Or(names[r.UserID], r.UserID) // of someone who was removed since
 		out = append(out, ReportView{r.ID, r.PeerHost, r.Sender, r.ShareID, r.ShareName, r.Message, by, rfc3339(r.CreatedAt)})
 	}
-	return out, nil
+	return out, err
 }
 
 // DecisionView is how a request was decided.

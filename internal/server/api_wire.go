@@ -91,9 +91,10 @@ func (s *Server) apiWire(api huma.API) {
 		Peer   string `query:"peer" maxLength:"300"`
 		About  string `query:"about" maxLength:"300" doc:"a providerId, or other text of a body"`
 		Failed bool   `query:"failed"`
+		Before string `query:"before" maxLength:"64" doc:"the id of the last one of the page before"`
 		Limit  int64  `query:"limit" minimum:"1" maximum:"1000"`
 	}) ([]ExchangeView, error) {
-		return s.OnTheWire(ctx, wire.Filter{Peer: in.Peer, About: in.About, Failed: in.Failed, Limit: cmp.Or(in.Limit, 100)})
+		return s.OnTheWire(ctx, wire.Filter{Peer: in.Peer, About: in.About, Failed: in.Failed, Before: in.Before, Limit: cmp.Or(in.Limit, 100)})
 	})
 	admin(api, operation("GET", "/wire/{id}", "exchange", "Show an exchange: headers, bodies with secrets masked, the signature base, the decision"), func(ctx context.Context, in *byID) (*ExchangeView, error) {
 		return s.ShowExchange(ctx, in.ID)

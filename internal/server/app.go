@@ -272,6 +272,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	g.Go(func() error { return s.Decisions.Run(ctx) })
 	g.Go(func() error { return s.Wire.Run(ctx) })
 	g.Go(func() error { return s.Audit.Run(ctx) })
+	g.Go(func() error { return s.runChecks(ctx) })
 	return g.Wait()
 }
 

@@ -476,9 +476,9 @@ func (s *Server) storage(ctx context.Context) StorageView {
 			v.Files += n
 		}
 	}
-	if users, err := s.Accounts.List(ctx); err == nil {
-		for _, u := range users {
-			if n, ok := used[u.ID]; ok && u.Quota > 0 && n >= u.Quota/10*9 {
+	if quotas, err := s.Accounts.Quotas(ctx); err == nil {
+		for id, quota := range quotas {
+			if n, ok := used[id]; ok && n >= quota/10*9 {
 				v.NearQuotas++
 			}
 		}

@@ -14,3 +14,16 @@ func ConsoleRoutes() (out []string) {
 	}
 	return out
 }
+
+// Paths are the paths of all routes with a method, with something in place of
+// what they take; of pages alone, where that is wanted.
+func Paths(method string, pagesAlone bool) (out []string) {
+	fill := strings.NewReplacer("{$}", "", "{name}", "alice", "{host}", "x.example", "{id}", "x")
+	for _, rt := range routes {
+		page := rt.who == visitors || rt.who == members || rt.who == operators
+		if (rt.method == method || rt.method == "" && !pagesAlone) && (page || !pagesAlone) {
+			out = append(out, fill.Replace(rt.path))
+		}
+	}
+	return out
+}

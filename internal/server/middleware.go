@@ -78,6 +78,10 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		ip := s.clientIP(r)
 		q := &request{id: store.NewID(), from: ip.String(), net: network(ip)}
 		w.Header().Set("X-Request-Id", q.id)
+		// Whatever answers, a browser makes nothing active of it; pages and files say
+		// themselves what they need.
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
 		rec := &recorder{ResponseWriter: w}
 		ctx := context.WithValue(r.Context(), requestKey{}, q)
 		ctx, q.trace = explain.With(ctx, q.id)
@@ -162,6 +166,11 @@ func (s *Server) auditRefusal(r *http.Request, q *request) {
 		}
 	case errAdmins.Code, account.ErrLastAdmin.Code, errOneself.Code:
 		e = audit.Event{Action: "admin.refused", Kind: "call", Name: r.Method + " " + r.URL.Path}
+	case errCrossOrigin.Code:
+		if q.audience != operators {
+			return
+		}
+		e = audit.Event{Action: "admin.refused", Kind: "call", Name: r.Method + " " + r.URL.Path, Details: audit.Details{"from": r.Header.Get("Origin")}}
 	default:
 		return
 	}

@@ -84,6 +84,25 @@ const (
 	checksWait  = 700 * time.Millisecond // for the first ones
 )
 
+// The checks are made some time after the start, so that the first page that shows
+// them need not wait, and then every few minutes.
+const (
+	checksFirst = 10 * time.Second
+	checksEvery = 5 * time.Minute
+)
+
+// runChecks makes them until ctx ends.
+func (s *Server) runChecks(ctx context.Context) error {
+	for wait := checksFirst; ; wait = checksEvery {
+		select {
+		case <-time.After(wait):
+			s.recentChecks(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
 // recentChecks gives the checks of a minute ago at most, and has them made anew
 // behind the page when they are older.
 func (s *Server) recentChecks(ctx context.Context) ([]Check, time.Time) {
@@ -114,6 +133,16 @@ func (s *Server) recentChecks(ctx context.Context) ([]Check, time.Time) {
 	return k.checks, k.at
 }
 
+// attention is a check that is not good, and the page where something can be done
+// about it, "" where that is none of ours.
+type attention struct {
+	Check
+	Page string
+}
+
+// checkPages are those pages, by the name of the check.
+var checkPages = map[string]string{"Deliveries": "/admin/deliveries", "Directories": "/admin/policy#directories"}
+
 func (s *Server) consoleOverview(w http.ResponseWriter, r *http.Request) {
 	v, err := s.Overview(r.Context())
 	if err != nil {
@@ -123,14 +152,16 @@ func (s *Server) consoleOverview(w http.ResponseWriter, r *http.Request) {
 	checks, at := s.recentChecks(r.Context())
 	data := struct {
 		*Overview
-		Attention []Check // those that are not good
+		Attention []attention // what is wrong, then what needs a look
 		Checked   time.Time
 		Part      int64 // of the disk that is used, in percent
 		Recent    []AuditView
 	}{Overview: v, Checked: at}
-	for _, c := range checks {
-		if c.State != CheckGood {
-			data.Attention = append(data.Attention, c)
+	for _, state := range []string{CheckBad, CheckWarn} {
+		for _, c := range checks {
+			if c.State == state {
+				data.Attention = append(data.Attention, attention{c, checkPages[c.Name]})
+			}
 		}
 	}
 	if v.Storage.Total > 0 {
@@ -159,7 +190,8 @@ func (s *Server) consoleShares(w http.ResponseWriter, r *http.Request) {
 		Direction, User, Peer, State, Text, Next, First, Back string
 		States                                                []string
 		Shares                                                []AnyShare
-		Fault                                                 error
+		Fitting                                               int  // that can be ended at once; 0 without a filter that says whose
+		Many                                                  bool // there are more than that
 	}{
 		Direction: dirSent, User: asked(r, "user"), Peer: strings.ToLower(asked(r, "peer")), State: asked(r, "state"), Text: asked(r, "q"),
 		First: begun(r, "before"), Back: r.URL.RequestURI(),
@@ -183,8 +215,27 @@ func (s *Server) consoleShares(w http.ResponseWriter, r *http.Request) {
 		data.Next = onward(r, "before", shares[consoleRows-1].ID)
 	}
 	data.Shares = shares
+	switch {
+	case data.User == "" && data.Peer == "" && data.Text == "":
+	case data.First == "" && data.Next == "": // all of them are on this page
+		for _, share := range shares {
+			if share.Live {
+				data.Fitting++
+			}
+		}
+	default:
+		ids, err := s.EndableShares(r.Context(), data.Direction, data.User, sharing.Everyone{Peer: data.Peer, State: data.State, Text: data.Text, Limit: maxEnded + 1})
+		if err != nil {
+			s.problemPage(w, r, err)
+			return
+		}
+		data.Fitting, data.Many = min(len(ids), maxEnded), len(ids) > maxEnded
+	}
 	s.show(w, r, http.StatusOK, "admin-shares", data)
 }
+
+// maxEnded is how many shares one form ends.
+const maxEnded = 1000
 
 func (s *Server) consoleEndShares(w http.ResponseWriter, r *http.Request) {
 	form, ok := s.formOf(w, r)
@@ -193,11 +244,18 @@ func (s *Server) consoleEndShares(w http.ResponseWriter, r *http.Request) {
 	}
 	next := backTo(form, "/admin/shares")
 	ids := form["id"]
-	if len(ids) == 0 {
-		s.back(w, r, next, errNothingChosen)
-		return
+	var err error
+	// All that fit, but never everyone's: a form that lost its fields ends nothing.
+	if f := (sharing.Everyone{Peer: form.Get("peer"), State: form.Get("state"), Text: form.Get("q"), Limit: maxEnded}); form.Get("fitting") != "" && (form.Get("user") != "" || f.Peer != "" || f.Text != "") {
+		ids, err = s.EndableShares(r.Context(), form.Get("direction"), form.Get("user"), f)
 	}
-	n, err := s.Sharing.EndByOperator(r.Context(), ids[:min(len(ids), 1000)])
+	if err == nil && len(ids) == 0 {
+		err = errNothingChosen
+	}
+	n := 0
+	if err == nil {
+		n, err = s.Sharing.EndByOperator(r.Context(), ids[:min(len(ids), maxEnded)])
+	}
 	if err != nil {
 		s.back(w, r, next, err)
 		return
@@ -289,16 +347,19 @@ func (s *Server) consoleResend(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) consoleWire(w http.ResponseWriter, r *http.Request) {
 	data := struct {
-		Peer, About string
-		Failed, On  bool
-		Exchanges   []ExchangeView
-		Limit       int
-	}{Peer: strings.ToLower(asked(r, "peer")), About: asked(r, "about"), Failed: asked(r, "failed") != "", On: s.Wire.On(), Limit: 2 * consoleRows}
+		Peer, About, Next, First string
+		Failed, On               bool
+		Exchanges                []ExchangeView
+	}{Peer: strings.ToLower(asked(r, "peer")), About: asked(r, "about"), Failed: asked(r, "failed") != "", On: s.Wire.On(), First: begun(r, "before")}
 	var err error
-	data.Exchanges, err = s.OnTheWire(r.Context(), wire.Filter{Peer: data.Peer, About: data.About, Failed: data.Failed, Limit: int64(data.Limit)})
+	data.Exchanges, err = s.OnTheWire(r.Context(), wire.Filter{Peer: data.Peer, About: data.About, Failed: data.Failed, Before: asked(r, "before"), Limit: consoleRows + 1})
 	if err != nil {
 		s.problemPage(w, r, err)
 		return
+	}
+	if len(data.Exchanges) > consoleRows {
+		data.Exchanges = data.Exchanges[:consoleRows]
+		data.Next = onward(r, "before", data.Exchanges[consoleRows-1].ID)
 	}
 	s.show(w, r, http.StatusOK, "admin-wire", data)
 }
@@ -327,7 +388,7 @@ func dayOf(text string) time.Time {
 func auditFilter(r *http.Request) audit.Filter {
 	f := audit.Filter{
 		From: dayOf(asked(r, "from")), Actor: asked(r, "actor"), Action: asked(r, "action"), Object: asked(r, "object"), Target: strings.ToLower(asked(r, "target")),
-		Outcome: asked(r, "outcome"), Text: asked(r, "q"), Before: asked(r, "before"), Limit: consoleRows,
+		Request: asked(r, "request"), Outcome: asked(r, "outcome"), Text: asked(r, "q"), Before: asked(r, "before"), Limit: consoleRows,
 	}
 	if to := dayOf(asked(r, "to")); !to.IsZero() {
 		f.To = to.AddDate(0, 0, 1)
@@ -341,7 +402,7 @@ func (s *Server) consoleAudit(w http.ResponseWriter, r *http.Request) {
 		Records           []AuditView
 		Next, First, File string
 	}{Filter: map[string]string{}, First: begun(r, "before")}
-	for _, name := range []string{"from", "to", "actor", "action", "object", "target", "outcome", "q"} {
+	for _, name := range []string{"from", "to", "actor", "action", "object", "target", "request", "outcome", "q"} {
 		data.Filter[name] = asked(r, name)
 	}
 	q := r.URL.Query()
@@ -377,7 +438,6 @@ func (s *Server) consoleAuditFile(w http.ResponseWriter, r *http.Request) {
 	f.Before, f.Limit = "", 0
 	w.Header().Set("Content-Type", typeJSONLines)
 	w.Header().Set("Content-Disposition", `attachment; filename="`+exportName(s.now())+`"`)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	s.streamAudit(r.Context(), w, f)
 }

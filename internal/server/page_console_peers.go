@@ -39,7 +39,7 @@ func (s *Server) peersPage(r *http.Request) (*peersPage, error) {
 		}
 		switch p.Only {
 		case "trouble":
-			if v.FailingSince == "" && v.Dead == 0 {
+			if v.FailingSince == "" && v.Dead == 0 && v.KeysWaiting == 0 {
 				continue
 			}
 		case "reported":
@@ -99,6 +99,7 @@ type peerPage struct {
 	HasRule    bool
 	Profiles   []string
 	Listed     []ReportView
+	Pager      pager // of what is listed
 	Met        bool
 }
 
@@ -131,7 +132,12 @@ func (s *Server) peerPage(r *http.Request) (*peerPage, error) {
 	if i := slices.IndexFunc(rules, func(rule peer.Rule) bool { return rule.Pattern == string(host) }); i >= 0 {
 		p.Rule, p.HasRule = ShowRule(rules[i]), true
 	}
-	p.Listed, err = s.Reports(r.Context(), host)
+	reports, err := s.Sharing.Reports(r.Context(), host)
+	if err != nil {
+		return nil, err
+	}
+	reports, p.Pager = cut(r, reports)
+	p.Listed, err = s.showReports(r.Context(), reports)
 	return p, err
 }
 
@@ -166,6 +172,10 @@ func (s *Server) consoleKey(w http.ResponseWriter, r *http.Request) {
 		state = peer.KeyTrusted
 	}
 	host, err := ocm.ReadHost(r.PathValue("host"))
+	var keys []peer.KeyRecord
+	if err == nil {
+		keys, err = s.Peers.KeysOf(r.Context(), host)
+	}
 	if err == nil {
 		err = s.Peers.DecideKey(r.Context(), host, form.Get("key"), state)
 	}
@@ -175,7 +185,12 @@ func (s *Server) consoleKey(w http.ResponseWriter, r *http.Request) {
 	}
 	said := web.Said{Kind: "good", Key: "admin.key.trusted"}
 	if state == peer.KeyRejected {
-		said = web.Said{Kind: "good", Key: "admin.key.rejected", Undo: &web.Undo{Action: peerPath(string(host)) + "/key", Fields: url.Values{"key": {form.Get("key")}, "state": {peer.KeyTrusted}}}}
+		said.Key = "admin.key.rejected"
+		// One that waited was not trusted before: taking the rejection back must not
+		// make it so.
+		if slices.ContainsFunc(keys, func(k peer.KeyRecord) bool { return k.Thumbprint == form.Get("key") && k.State == peer.KeyTrusted }) {
+			said.Undo = &web.Undo{Action: peerPath(string(host)) + "/key", Fields: url.Values{"key": {form.Get("key")}, "state": {peer.KeyTrusted}}}
+		}
 	}
 	s.done(w, r, peerPath(string(host)), said)
 }
@@ -255,7 +270,7 @@ func (s *Server) policyFault(w http.ResponseWriter, r *http.Request, fill func(p
 func ruleOf(form url.Values) RuleView {
 	return RuleView{
 		Host: strings.TrimSpace(form.Get("host")), Action: form.Get("action"), MustSign: form.Get("mustSign"), MustExchange: form.Get("mustExchange"),
-		MustInvite: form.Get("mustInvite"), Profile: form.Get("profile"), Wire: form.Get("wire"), Note: form.Get("note"),
+		MustInvite: form.Get("mustInvite"), Profile: form.Get("profile"), Wire: form.Get("wire"), Cavage: form.Get("cavage"), Note: form.Get("note"),
 	}
 }
 
@@ -263,7 +278,7 @@ func ruleOf(form url.Values) RuleView {
 func (v RuleView) fields() url.Values {
 	return url.Values{
 		"host": {v.Host}, "action": {v.Action}, "mustSign": {v.MustSign}, "mustExchange": {v.MustExchange}, "mustInvite": {v.MustInvite},
-		"profile": {v.Profile}, "wire": {v.Wire}, "note": {v.Note},
+		"profile": {v.Profile}, "wire": {v.Wire}, "cavage": {v.Cavage}, "note": {v.Note},
 	}
 }
 
@@ -329,7 +344,6 @@ func (s *Server) consoleExportRules(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 	w.Header().Set("Content-Disposition", `attachment; filename="rules.csv"`)
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Write(b.Bytes())
 }
 

@@ -16,28 +16,34 @@ func userPath(name string) string { return "/admin/users/" + url.PathEscape(name
 
 func groupPath(name string) string { return "/admin/groups/" + url.PathEscape(name) }
 
+// usersPage is a page of the users that fit, and the address of the next one.
+func (s *Server) usersPage(r *http.Request, f account.Filter) (users []UserView, next string, err error) {
+	f.After, f.Limit = asked(r, "after"), consoleRows+1
+	users, err = s.Users(r.Context(), f)
+	if len(users) > consoleRows {
+		users = users[:consoleRows]
+		next = onward(r, "after", users[consoleRows-1].Name)
+	}
+	return users, next, err
+}
+
 func (s *Server) consoleUsers(w http.ResponseWriter, r *http.Request) {
 	data := struct {
 		Text, Only, Next, First string
 		Users                   []UserView
 	}{Text: asked(r, "q"), Only: asked(r, "only"), First: begun(r, "after")}
-	f := account.Filter{Text: data.Text, After: asked(r, "after"), Limit: consoleRows + 1}
+	f := account.Filter{Text: data.Text}
 	switch data.Only {
 	case "admin":
 		f.Role = account.RoleAdmin
 	case "disabled":
 		f.Disabled = true
 	}
-	users, err := s.Users(r.Context(), f)
-	if err != nil {
+	var err error
+	if data.Users, data.Next, err = s.usersPage(r, f); err != nil {
 		s.problemPage(w, r, err)
 		return
 	}
-	if len(users) > consoleRows {
-		users = users[:consoleRows]
-		data.Next = onward(r, "after", users[consoleRows-1].Name)
-	}
-	data.Users = users
 	s.show(w, r, http.StatusOK, "admin-users", data)
 }
 
@@ -239,13 +245,30 @@ func (s *Server) consoleAddGroup(w http.ResponseWriter, r *http.Request) {
 	s.done(w, r, groupPath(g.Name), web.Said{Kind: "good", Key: "admin.group.added", Args: []string{g.Name}})
 }
 
+// groupPage is a group with those of its members that a page shows.
+type groupPage struct {
+	GroupView
+	Text, Next, First, Back string
+	People                  []UserView
+}
+
 func (s *Server) consoleGroup(w http.ResponseWriter, r *http.Request) {
-	g, err := s.OneGroup(r.Context(), r.PathValue("name"))
+	g, err := s.Accounts.GroupByName(r.Context(), r.PathValue("name"))
 	if err != nil {
 		s.problemPage(w, r, err)
 		return
 	}
-	s.show(w, r, http.StatusOK, "admin-group", g)
+	p := &groupPage{Text: asked(r, "q"), First: begun(r, "after"), Back: r.URL.RequestURI()}
+	sizes, err := s.Accounts.Sizes(r.Context())
+	if err == nil {
+		p.GroupView = s.showGroup(g, sizes[g.ID])
+		p.People, p.Next, err = s.usersPage(r, account.Filter{GroupID: g.ID, Text: p.Text})
+	}
+	if err != nil {
+		s.problemPage(w, r, err)
+		return
+	}
+	s.show(w, r, http.StatusOK, "admin-group", p)
 }
 
 func (s *Server) consoleSaveGroup(w http.ResponseWriter, r *http.Request) {
@@ -272,8 +295,9 @@ func (s *Server) consoleMember(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	group, user, out := r.PathValue("name"), strings.TrimSpace(form.Get("user")), form.Get("out") != ""
+	next := backTo(form, groupPath(group))
 	if err := s.Membership(r.Context(), group, user, !out); err != nil {
-		s.back(w, r, groupPath(group), err)
+		s.back(w, r, next, err)
 		return
 	}
 	said := web.Said{Kind: "good", Key: "admin.group.joined", Args: []string{user}, Undo: &web.Undo{Action: groupPath(group) + "/members", Fields: url.Values{"user": {user}}}}
@@ -282,7 +306,7 @@ func (s *Server) consoleMember(w http.ResponseWriter, r *http.Request) {
 	} else {
 		said.Undo.Fields.Set("out", "1")
 	}
-	s.done(w, r, groupPath(group), said)
+	s.done(w, r, next, said)
 }
 
 func (s *Server) consoleRemoveGroup(w http.ResponseWriter, r *http.Request) {

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/audit"
+	"github.com/weft-mesh/weft/internal/peer"
 	"github.com/weft-mesh/weft/internal/server"
 	"github.com/weft-mesh/weft/internal/weftest"
 )
@@ -302,8 +304,8 @@ func TestTheConsoleEndsSharesAndSendsAgain(t *testing.T) {
 	if p := b.Post("/admin/deliveries/resend", "id", ids[1], "id", "gone"); !strings.Contains(p.Text(), "One message is sent again.") {
 		t.Errorf("%s", p.Text())
 	}
-	peer := regexp.MustCompile(`/admin/peers/(localhost[^"]+)`).FindStringSubmatch(page.Body)
-	name, _ := url.PathUnescape(peer[1])
+	host := regexp.MustCompile(`/admin/peers/(localhost[^"]+)`).FindStringSubmatch(page.Body)
+	name, _ := url.PathUnescape(host[1])
 	if p := b.Post("/admin/deliveries/resend", "peer", name); !strings.Contains(p.Text(), "One message is sent again.") {
 		t.Errorf("%s", p.Text())
 	}
@@ -312,6 +314,124 @@ func TestTheConsoleEndsSharesAndSendsAgain(t *testing.T) {
 	}
 	if p := b.Post("/admin/config/check"); p.Path != "/admin/config" || !strings.Contains(p.Text(), "Look at these") {
 		t.Errorf("%s: %s", p.Path, p.Text())
+	}
+}
+
+func TestAllSharesThatFitEndAtOnce(t *testing.T) {
+	alice, bob, olga, b := console(t)
+	carla := alice.Site.Person("carla")
+	carla.Put("c.txt", "c")
+	carla.Share("c.txt", bob.Address)
+	alice.Put("d.txt", "d")
+	alice.Share("d.txt", bob.Address)
+	live := func(p *weftest.Person) (n int) {
+		for _, s := range p.Shares().Sent {
+			if s.State != "ended" {
+				n++
+			}
+		}
+		return n
+	}
+	if page := b.Get("/admin/shares"); strings.Contains(page.Body, `name="fitting"`) {
+		t.Error("everyone's shares can be ended at once")
+	}
+	// A form without what they fit to ends nothing.
+	if p := b.Post("/admin/shares/end", "fitting", "1", "direction", "sent"); !strings.Contains(p.Text(), "Nothing is chosen.") || live(alice) != 3 {
+		t.Errorf("%d left: %s", live(alice), p.Text())
+	}
+	page := b.Get("/admin/shares?user=alice&peer=" + url.QueryEscape(string(bob.Host)))
+	if !strings.Contains(page.Text(), "End all 2 shares that fit") {
+		t.Fatal(page.Text())
+	}
+	p := b.Post("/admin/shares/end", "fitting", "1", "direction", "sent", "user", "alice", "peer", string(bob.Host), "back", "/admin/shares?user=alice")
+	if p.Path != "/admin/shares?user=alice" || !strings.Contains(p.Text(), "2 shares ended.") || live(alice) != 1 || live(carla) != 1 {
+		t.Errorf("%s, %d and %d left: %s", p.Path, live(alice), live(carla), p.Text())
+	}
+	if rows := records(t, alice.Site, audit.Filter{Action: "share.ended", Actor: "olga"}); len(rows) != 2 || rows[0].ActorID != olga.User.ID || rows[0].Target != bob.Address {
+		t.Errorf("%+v", rows)
+	}
+	// The other way: what came from a server.
+	bob.Put("e.txt", "e")
+	bob.Share("e.txt", alice.Address)
+	alice.Inbox("e.txt", "pending")
+	if p := b.Post("/admin/shares/end", "fitting", "1", "direction", "received", "peer", string(bob.Host)); !strings.Contains(p.Text(), "One share ended.") {
+		t.Errorf("%s", p.Text())
+	}
+	alice.Inbox("e.txt", "ended")
+}
+
+func TestWhatARuleSaysOfSignaturesStaysWhenItIsChangedByAForm(t *testing.T) {
+	alice := weftest.Start(t).Person("alice")
+	b := operator(t, alice.Site).Browser()
+	if _, err := alice.Server.Policy.Set(t.Context(), peer.Rule{Pattern: "old.example", Cavage: peer.Yes, Note: "old"}); err != nil {
+		t.Fatal(err)
+	}
+	form := b.Get("/admin/policy?host=old.example").Body
+	if !regexp.MustCompile(`(?s)name="cavage">.*?value="yes" selected`).MatchString(form) {
+		t.Fatal("the form does not hold it")
+	}
+	p := b.Post("/admin/policy", "host", "old.example", "cavage", "yes", "note", "new")
+	if !strings.Contains(p.Body, `name="cavage" value="yes"`) {
+		t.Error("the undo does not hold it")
+	}
+	if rules, err := alice.Server.Policy.Rules(t.Context()); err != nil || len(rules) != 1 || rules[0].Cavage != peer.Yes || rules[0].Note != "new" {
+		t.Errorf("%+v, %v", rules, err)
+	}
+}
+
+func TestARejectedKeyThatWaitedIsNotTrustedByAnUndo(t *testing.T) {
+	alice, bob, _, b := console(t)
+	host := string(bob.Host)
+	if _, err := alice.Server.DB.Write.NewRaw("INSERT INTO peer_keys (host, kid, thumbprint, first_seen, last_seen, state) VALUES (?, 'k', 'waits', 1, 1, 'waiting')", host).Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if p := b.Get("/admin/peers?only=trouble"); !strings.Contains(p.Text(), host) || !strings.Contains(p.Text(), "1 key waits for you") {
+		t.Errorf("%s", p.Text())
+	}
+	if p := b.Post("/admin/peers/"+url.PathEscape(host)+"/key", "key", "waits", "state", "rejected"); !strings.Contains(p.Text(), "The key is rejected.") || strings.Contains(p.Text(), "Undo") {
+		t.Errorf("%s", p.Text())
+	}
+}
+
+func TestMembersOfAGroupAndTheWireArePaged(t *testing.T) {
+	alice, _, olga, b := console(t)
+	olga.API("POST", "/groups", map[string]any{"name": "all"}, nil)
+	group, err := alice.Server.Accounts.GroupByName(t.Context(), "all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 60 {
+		id := fmt.Sprintf("m%02d", i)
+		for _, q := range []string{
+			"INSERT INTO users (id, name, name_key, display_name, email, role, password_hash, quota, created_at) VALUES (?0, ?0, ?0, ?0, '', 'user', '', -1, 1)",
+			"INSERT INTO group_members (group_id, user_id) VALUES (?1, ?0)",
+			"INSERT INTO wire (id, at, direction, peer, operation, method, url, header, body, signature_base, status, answer_header, answer, micros, fault) VALUES (?0, 5, 'in', 'x.example', 'share', 'POST', '', '', '', '', 200, '', '', 1, '')",
+		} {
+			if _, err := alice.Server.DB.Write.NewRaw(q, id, group.ID).Exec(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, c := range []struct{ first, row string }{{"/admin/groups/all", `name="out"`}, {"/admin/wire?peer=x.example", `data-label="Outcome"`}} {
+		page := b.Get(c.first)
+		next := regexp.MustCompile(`rel="next" href="([^"]+)"`).FindStringSubmatch(page.Body)
+		if next == nil || strings.Count(page.Body, c.row) != 50 {
+			t.Fatalf("%s: %d on the first page", c.first, strings.Count(page.Body, c.row))
+		}
+		if page = b.Get(strings.ReplaceAll(next[1], "&amp;", "&")); strings.Count(page.Body, c.row) != 10 {
+			t.Errorf("%s: %d on the second page", next[1], strings.Count(page.Body, c.row))
+		}
+	}
+	if p := b.Get("/admin/groups/all?q=m07"); strings.Count(p.Body, `name="out"`) != 1 || !strings.Contains(p.Body, `name="back" value="/admin/groups/all?q=m07"`) {
+		t.Errorf("%s", p.Text())
+	}
+	request := b.Post("/admin/groups/all/members", "user", "m07", "out", "1", "back", "/admin/groups/all?q=m0")
+	if request.Path != "/admin/groups/all?q=m0" {
+		t.Errorf("leads to %s", request.Path)
+	}
+	rows := records(t, alice.Site, audit.Filter{Action: "group.left"})
+	if p := b.Get("/admin/audit?request=" + rows[0].Request); strings.Count(p.Body, "<code>group.left") != 1 || strings.Contains(p.Body, "<code>group.added") {
+		t.Errorf("%s", p.Text())
 	}
 }
 

@@ -39,7 +39,17 @@ func (f Everyone) like() string {
 // EverySent lists the shares that all people sent, the newest first.
 func (s *Service) EverySent(ctx context.Context, f Everyone) ([]Outgoing, error) {
 	out := []Outgoing{}
-	q := f.page(s.DB.Read.NewSelect().Model(&out).ExcludeColumn("secret", "secret_hash"))
+	return out, s.sent(s.DB.Read.NewSelect().Model(&out).ExcludeColumn("secret", "secret_hash"), f).Scan(ctx)
+}
+
+// EndableSent are the ids of those that EndByOperator can end.
+func (s *Service) EndableSent(ctx context.Context, f Everyone) (ids []string, err error) {
+	q := s.DB.Read.NewSelect().Model((*Outgoing)(nil)).Column("id").Where("state NOT IN (?)", bun.List([]string{StateEnded, StateDeclined}))
+	return ids, s.sent(q, f).Scan(ctx, &ids)
+}
+
+func (s *Service) sent(q *bun.SelectQuery, f Everyone) *bun.SelectQuery {
+	q = f.page(q)
 	if f.UserID != "" {
 		q = q.Where("owner_id = ?", f.UserID)
 	}
@@ -54,7 +64,7 @@ func (s *Service) EverySent(ctx context.Context, f Everyone) ([]Outgoing, error)
 	if f.Text != "" {
 		q = q.Where(`(LOWER(path) LIKE ? ESCAPE '\' OR LOWER(share_with) LIKE ? ESCAPE '\' OR id = ?)`, f.like(), f.like(), f.Text)
 	}
-	return out, q.Scan(ctx)
+	return q
 }
 
 // Reaching is a share sent to us with what its recipients made of it.
@@ -71,6 +81,16 @@ func (s *Service) EveryReceived(ctx context.Context, f Everyone) ([]Reaching, er
 	q := s.DB.Read.NewSelect().Model(&out).ModelTableExpr("incoming_shares AS s").ColumnExpr("s.*").
 		ColumnExpr("(SELECT COUNT(*) FROM incoming_members AS m WHERE m.share_id = s.id AND m.state = ?) AS waiting", MemberPending).
 		ColumnExpr("(SELECT COUNT(*) FROM incoming_members AS m WHERE m.share_id = s.id AND m.state = ?) AS accepted", MemberAccepted)
+	return out, received(q, f).Scan(ctx)
+}
+
+// EndableReceived are the ids of those that EndByOperator can end.
+func (s *Service) EndableReceived(ctx context.Context, f Everyone) (ids []string, err error) {
+	q := s.DB.Read.NewSelect().TableExpr("incoming_shares AS s").Column("id").Where("ended_at = 0")
+	return ids, received(q, f).Scan(ctx, &ids)
+}
+
+func received(q *bun.SelectQuery, f Everyone) *bun.SelectQuery {
 	q = f.page(q)
 	if f.UserID != "" {
 		q = q.Where("EXISTS (SELECT 1 FROM incoming_members AS m WHERE m.share_id = s.id AND m.user_id = ?)", f.UserID)
@@ -90,7 +110,7 @@ func (s *Service) EveryReceived(ctx context.Context, f Everyone) ([]Reaching, er
 		q = q.Where(`(LOWER(name) LIKE ? ESCAPE '\' OR LOWER(sender) LIKE ? ESCAPE '\' OR LOWER(share_with) LIKE ? ESCAPE '\' OR id = ? OR provider_id = ?)`,
 			f.like(), f.like(), f.like(), f.Text, f.Text)
 	}
-	return out, q.Scan(ctx)
+	return q
 }
 
 // endPart is how many shares one transaction ends.

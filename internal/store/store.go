@@ -83,7 +83,15 @@ func connect(path string, conns int) (*bun.DB, error) {
 	}
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
-	return bun.NewDB(db, sqlitedialect.New()), nil
+	return bun.NewDB(db, dialect{sqlitedialect.New()}), nil
+}
+
+// dialect is SQLite's, where texts with a NUL, which would end the statement, fit:
+// anyone can send one, and nothing that is kept has any.
+type dialect struct{ *sqlitedialect.Dialect }
+
+func (d dialect) AppendString(b []byte, s string) []byte {
+	return d.Dialect.AppendString(b, strings.ReplaceAll(s, "\x00", "\ufffd"))
 }
 
 func migrate(ctx context.Context, db *sql.DB) error {

@@ -47,6 +47,24 @@ func count(t *testing.T, db *DB) int64 {
 	return n
 }
 
+func TestATextWithANULIsNoEndOfAStatement(t *testing.T) {
+	db, err := Open(t.Context(), filepath.Join(t.TempDir(), "weft.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Write.NewRaw("INSERT INTO settings (name, value) VALUES (?, ?)", "a\x00b", "'\x00'").Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var value string
+	if err := db.Read.NewSelect().Table("settings").Column("value").Where("name = ?", "a\x00b").Scan(t.Context(), &value); err != nil || value != "'\ufffd'" {
+		t.Errorf("%q, %v", value, err)
+	}
+	if n, err := db.Read.NewSelect().Table("settings").Where("name = ?", "ab").Count(t.Context()); err != nil || n != 0 {
+		t.Errorf("another name is meant: %d, %v", n, err)
+	}
+}
+
 func TestADatabaseIsOpenedAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a dir with #, ? and %", "weft.db")
 	db, err := Open(t.Context(), path)

@@ -261,6 +261,9 @@ func (l *Locale) Day(at time.Time) string {
 // into the reader's.
 func (l *Locale) When(at time.Time) string { return l.Day(at) + ", " + at.Format("15:04") }
 
+// Exact writes it with the seconds, for records.
+func (l *Locale) Exact(at time.Time) string { return l.Day(at) + ", " + at.Format(time.TimeOnly) }
+
 // Error writes an error for people. In other languages than English its sentence
 // is looked for, because it tells more than its code, which decides otherwise.
 func (l *Locale) Error(err error) string {

@@ -192,6 +192,7 @@ func funcs(l *Locale) template.FuncMap {
 		"bytes":   l.Bytes,
 		"num":     l.num,
 		"when":    func(at any) template.HTML { return timeElement(at, l.When) },
+		"exact":   func(at any) template.HTML { return timeElement(at, l.Exact) },
 		"day":     func(at any) template.HTML { return timeElement(at, l.Day) },
 		"icon":    icon,
 		"asset":   Asset,

@@ -155,6 +155,7 @@ type Filter struct {
 	Peer   string // of this host alone
 	About  string // that hold this text: a providerId, a name
 	Failed bool   // that were refused or failed
+	Before string // the id of the last one of the page before
 	Limit  int64
 }
 
@@ -172,6 +173,13 @@ func (k *Keeper) List(ctx context.Context, f Filter) ([]Entry, error) {
 	if f.About != "" {
 		like := "%" + strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(f.About) + "%"
 		q = q.Where(`(body LIKE ? ESCAPE '\' OR answer LIKE ? ESCAPE '\')`, like, like)
+	}
+	if f.Before != "" {
+		last, err := k.Find(ctx, f.Before)
+		if err != nil {
+			return nil, err
+		}
+		q = q.Where("(at < ? OR at = ? AND id < ?)", last.At, last.At, last.ID)
 	}
 	return out, q.Scan(ctx)
 }

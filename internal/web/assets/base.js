@@ -10,11 +10,15 @@ const localise = (root) => {
     const at = new Date(el.dateTime);
     if (isNaN(at)) continue;
     const withTime = el.textContent.includes(":");
-    const style = withTime && sameDay(at, new Date()) ? { timeStyle: "short" } : withTime ? { dateStyle: "medium", timeStyle: "short" } : { dateStyle: "medium" };
+    const exact = /:\d\d:/.test(el.textContent);
+    const style = exact ? { dateStyle: "medium", timeStyle: "medium" } : withTime && sameDay(at, new Date()) ? { timeStyle: "short" } : withTime ? { dateStyle: "medium", timeStyle: "short" } : { dateStyle: "medium" };
     el.textContent = new Intl.DateTimeFormat(language, style).format(at);
     el.title = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" }).format(at);
   }
 };
+
+// Where it is narrow, the sections of the console go on to the right.
+document.querySelector(".console [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
 // Menus close when something else is meant.
 document.addEventListener("click", (e) => {
