@@ -235,6 +235,10 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	// Not in New: commands of the operator open the same data directory beside
 	// a running server, whose changes under way are not theirs to complete.
 	if err := s.Homes.Recover(ctx); err != nil {
+		ln.Close()
+		if ctx.Err() != nil { // stopped before it began
+			return nil
+		}
 		return err
 	}
 	// What happens by itself from here on is nobody's act.

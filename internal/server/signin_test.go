@@ -33,6 +33,17 @@ func TestPasswordsCostWhatTheyShould(t *testing.T) {
 	}
 }
 
+// A server that is stopped while it starts stops like any other, and gives its
+// address back.
+func TestAServerIsStoppedWhileItStarts(t *testing.T) {
+	t.Parallel()
+	site := weftest.Start(t)
+	for range 5 {
+		site.Stop()
+		site.Restart()
+	}
+}
+
 func TestSigningInWithABrowser(t *testing.T) {
 	t.Parallel()
 	site := weftest.Start(t)
