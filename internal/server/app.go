@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -218,10 +219,12 @@ func (s *Server) Close() error {
 // Run serves on ln, delivers the outbox and ends expired shares until ctx ends,
 // then lets the requests under way finish for a while.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	var early ahead
 	hs := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: s.conf.Limits.HeaderTimeout,
 		IdleTimeout:       2 * time.Minute,
+		ConnState:         early.note,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
@@ -260,6 +263,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		s.stopping.Store(true)
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 		defer cancel()
+		defer time.AfterFunc(aheadFor, early.close).Stop()
 		if err := hs.Shutdown(grace); err != nil {
 			s.log.Warn("some requests were cut off by the stop", "error", err)
 			return hs.Close()
@@ -278,6 +282,37 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	g.Go(func() error { return s.Audit.Run(ctx) })
 	g.Go(func() error { return s.runChecks(ctx) })
 	return g.Wait()
+}
+
+// aheadFor is how long a server that stops waits for the first byte of a connection.
+const aheadFor = 300 * time.Millisecond
+
+// ahead are the connections that nothing came over yet: browsers and servers open
+// some ahead of need. Shutdown would wait for each until it is five seconds old.
+type ahead struct {
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+}
+
+func (a *ahead) note(c net.Conn, state http.ConnState) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if state != http.StateNew {
+		delete(a.conns, c)
+		return
+	}
+	if a.conns == nil {
+		a.conns = map[net.Conn]bool{}
+	}
+	a.conns[c] = true
+}
+
+func (a *ahead) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for c := range a.conns {
+		c.Close()
+	}
 }
 
 // Origin is the public origin, such as https://cloud.example.org.

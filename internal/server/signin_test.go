@@ -3,9 +3,11 @@ package server_test
 import (
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weft-mesh/weft/internal/account"
 	"github.com/weft-mesh/weft/internal/config"
@@ -41,6 +43,23 @@ func TestAServerIsStoppedWhileItStarts(t *testing.T) {
 	for range 5 {
 		site.Stop()
 		site.Restart()
+	}
+}
+
+func TestAStopWaitsNotForConnectionsThatNothingCameOver(t *testing.T) {
+	t.Parallel()
+	site := weftest.Start(t)
+	c, err := net.Dial("tcp", string(site.Host))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if p := weftest.NewBrowser(t, site.Origin).Get("/healthz"); p.Status != 200 { // it is accepted after the other
+		t.Fatal(p.Status)
+	}
+	begun := time.Now()
+	if site.Stop(); time.Since(begun) > 4*time.Second {
+		t.Errorf("it took %s", time.Since(begun))
 	}
 }
 
