@@ -246,7 +246,7 @@ func (s *Server) describeRows(ctx context.Context, t tree.Tree, userID string, d
 		shared, err = s.Sharing.SharedBelow(ctx, userID, data.Path)
 	}
 	for _, info := range shown {
-		if namesOnly(data.Path, data.Sort) {
+		if !tree.Within(data.Path, tree.SharedDir) { // sorted knows little of it
 			found, err := t.Stat(ctx, tree.Join(data.Path, info.Name))
 			switch {
 			case errors.Is(err, tree.ErrNotFound): // gone since
@@ -388,11 +388,8 @@ func (l *listings) get(key string) (remembered, bool) {
 	return l.kept.Get(key)
 }
 
-// namesOnly tells whether the list of a folder holds no more than names: in one's
-// own folders only the entries that a page shows are looked at.
-func namesOnly(dir, by string) bool { return by == "name" && !tree.Within(dir, tree.SharedDir) }
-
-// sorted lists a folder as a page was asked to. The ETag of one's own folder
+// sorted lists a folder as a page was asked to; what its order does not need is not
+// known of the entries of one's own folders. The ETag of one's own folder
 // changes with whatever is in it or below, so a list that was made for it holds.
 func (s *Server) sorted(ctx context.Context, t tree.Tree, userID, name string, info tree.Info, q url.Values) ([]tree.Info, error) {
 	by, desc := sortBy(q)
@@ -403,8 +400,8 @@ func (s *Server) sorted(ctx context.Context, t tree.Tree, userID, name string, i
 			return r.entries, nil
 		}
 	}
-	if namesOnly(name, by) {
-		ctx = tree.NamesOnly(ctx)
+	if own {
+		ctx = tree.Brief(ctx, by != "name")
 	}
 	entries, err := all(t.List(ctx, name))
 	if err != nil {

@@ -70,15 +70,17 @@ func names(t testing.TB, tr tree.Tree, folder string) []string {
 		}
 		found[info.Name] = true
 	}
-	short := map[string]bool{}
-	for info, err := range tr.List(tree.NamesOnly(t.Context()), folder) {
-		if err != nil {
-			t.Fatalf("List %q, names only: %v", folder, err)
+	for _, sizes := range []bool{false, true} {
+		short := map[string]bool{}
+		for info, err := range tr.List(tree.Brief(t.Context(), sizes), folder) {
+			if err != nil {
+				t.Fatalf("List %q, brief: %v", folder, err)
+			}
+			short[info.Name] = true
 		}
-		short[info.Name] = true
-	}
-	if !maps.Equal(found, short) {
-		t.Errorf("List %q, names only: %v, not %v", folder, short, found)
+		if !maps.Equal(found, short) {
+			t.Errorf("List %q, brief: %v, not %v", folder, short, found)
+		}
 	}
 	return slices.Sorted(maps.Keys(found))
 }
@@ -437,7 +439,7 @@ func TestDiskLeaksNoFiles(t *testing.T) {
 		cancel()
 		for range d.List(cancelled, "a") {
 		}
-		for range d.List(tree.NamesOnly(ctx), "a") {
+		for range d.List(tree.Brief(ctx, true), "a") {
 			break
 		}
 	}

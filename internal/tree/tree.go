@@ -43,11 +43,14 @@ type Tree interface {
 	Usage(ctx context.Context, name string) (Usage, error)
 }
 
-type namesKey struct{}
+type briefKey struct{}
 
-// NamesOnly is ctx for a List of which only Name and Dir are wanted: a tree may
-// leave out what it would have to look at each entry for.
-func NamesOnly(ctx context.Context) context.Context { return context.WithValue(ctx, namesKey{}, true) }
+// Brief is ctx for a List of which only Name and Dir of the entries are wanted, and
+// with sizes Size and ModTime too: a tree may leave out the rest, and with it most
+// of the work.
+func Brief(ctx context.Context, sizes bool) context.Context {
+	return context.WithValue(ctx, briefKey{}, sizes)
+}
 
 // File is an open file: reads start at the current offset. On a remote tree
 // nothing is fetched before the first Read.

@@ -449,15 +449,18 @@ func (b *bench) list(name string) map[string]tree.Info {
 		}
 		entries[info.Name] = info
 	}
-	short := 0
-	for info, err := range b.List(tree.NamesOnly(b.ctx()), name) {
-		if known, ok := entries[info.Name]; err != nil || !ok || known.Dir != info.Dir {
-			b.t.Errorf("List %q, names only: %q (folder: %t), %v", name, info.Name, info.Dir, err)
+	for _, sizes := range []bool{false, true} {
+		found := 0
+		for info, err := range b.List(tree.Brief(b.ctx(), sizes), name) {
+			known, ok := entries[info.Name]
+			if err != nil || !ok || known.Dir != info.Dir || sizes && (known.Size != info.Size || !known.ModTime.Equal(info.ModTime)) {
+				b.t.Errorf("List %q, brief (sizes: %t): %+v, %v, not %+v", name, sizes, info, err, known)
+			}
+			found++
 		}
-		short++
-	}
-	if short != len(entries) {
-		b.t.Errorf("List %q, names only: %d of %d", name, short, len(entries))
+		if found != len(entries) {
+			b.t.Errorf("List %q, brief (sizes: %t): %d of %d", name, sizes, found, len(entries))
+		}
 	}
 	return entries
 }
