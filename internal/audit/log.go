@@ -117,6 +117,9 @@ func literal(text string) string {
 // just this.
 const hostOfTarget = "SUBSTR(target, LENGTH(RTRIM(target, REPLACE(target, '@', ''))) + 1)"
 
+// isID reports whether a text is an id as this server writes them.
+func isID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }
+
 func (f Filter) apply(q *bun.SelectQuery) *bun.SelectQuery {
 	if !f.From.IsZero() {
 		q = q.Where("at >= ?", store.Millis(f.From))
@@ -128,7 +131,7 @@ func (f Filter) apply(q *bun.SelectQuery) *bun.SelectQuery {
 		switch {
 		case slices.Contains([]string{User, Operator, Peer, Visitor, System}, f.Actor):
 			q = q.Where("actor_kind = ?", f.Actor)
-		case uuid.Validate(f.Actor) == nil:
+		case isID(f.Actor):
 			q = q.Where("actor_id = ?", f.Actor)
 		default:
 			q = q.Where("LOWER(actor) = ?", strings.ToLower(f.Actor))
@@ -142,7 +145,7 @@ func (f Filter) apply(q *bun.SelectQuery) *bun.SelectQuery {
 		}
 	}
 	if f.Object != "" {
-		if uuid.Validate(f.Object) == nil {
+		if isID(f.Object) {
 			q = q.Where("object_id = ?", f.Object)
 		} else {
 			q = q.Where("(object_id = ? OR object = ?)", f.Object, f.Object)

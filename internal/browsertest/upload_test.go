@@ -1,6 +1,8 @@
 package browsertest
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -97,6 +99,38 @@ func TestFilesAndFoldersAreUploadedByPointer(t *testing.T) {
 	b.visit("/files/Dropped/Trip")
 	b.says("Empty")
 	b.quiet()
+}
+
+func TestDropsInQuickSuccessionDisturbNothing(t *testing.T) {
+	chrome(t)
+	north := weftest.Start(t)
+	alice := north.Person("alice")
+	alice.Put("Quick/here.txt", "x")
+	dir := t.TempDir()
+	loose, tour, refused := filepath.Join(dir, "loose.txt"), filepath.Join(dir, "Tour"), filepath.Join(dir, "no\x01name")
+	for i := range 40 {
+		day := filepath.Join(tour, fmt.Sprint("Day ", i))
+		if err := errors.Join(os.MkdirAll(day, 0o755), os.WriteFile(filepath.Join(day, "a.txt"), []byte("a"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.WriteFile(loose, []byte("loose"), 0o644), os.Mkdir(refused, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, north.Origin)
+	b.signIn(alice)
+	b.visit("/files/Quick")
+	b.drop(tour)
+	b.drop(loose) // while folders are made
+	b.says("Uploaded: 4") // with the other, or without it: that may have been done before
+	if got := alice.Get("Quick/Tour/Day 39/a.txt") + alice.Get("Quick/loose.txt"); got != "aloose" {
+		t.Errorf("%q", got)
+	}
+	b.quiet()
+	// A folder that cannot be made is told, even if it is empty.
+	b.drop(refused)
+	b.says("could not be uploaded")
+	b.forget() // the refusal
 }
 
 func TestWhatIsMeantIsAtHand(t *testing.T) {

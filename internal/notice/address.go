@@ -22,7 +22,7 @@ import (
 var (
 	ErrNoMail       = ocm.NewError(http.StatusConflict, "NO_EMAILS_HERE", "This server sends no e-mails. Ask the people who run it to enter your address.")
 	ErrSameEmail    = ocm.NewError(http.StatusConflict, "EMAIL_SAME", "That is your e-mail address already.")
-	ErrManyEmails   = ocm.NewError(http.StatusTooManyRequests, "EMAIL_TOO_OFTEN", "Several confirmations were sent within the hour. Wait a little, and look for them among unwanted e-mails.").RetryIn(time.Hour)
+	ErrManyEmails   = ocm.NewError(http.StatusTooManyRequests, "EMAIL_TOO_OFTEN", "Several confirmations were asked for within the hour. Look for them among unwanted e-mails, or try again in an hour.").RetryIn(time.Hour)
 	ErrEmailUnsent  = ocm.NewError(http.StatusServiceUnavailable, "EMAIL_UNSENT", "The confirmation could not be sent. Check the address, and try again later; nothing has changed.")
 	ErrEmailExpired = ocm.NewError(http.StatusGone, "EMAIL_LINK_INVALID", "This link was used, replaced by a newer one, or is too old. Ask for a new confirmation in the settings.")
 )
@@ -98,7 +98,8 @@ func (s *Service) ChangeAddress(ctx context.Context, u account.User, email strin
 	defer cancel()
 	if err := s.Send(soon, m); err != nil {
 		s.Log.Warn("a confirmation of an address was not sent", "user", u.Name, "error", err)
-		if err := s.void(context.WithoutCancel(ctx), s.DB.Write, u.ID); err != nil {
+		// This one alone: another may have been sent meanwhile.
+		if _, err := s.DB.Write.NewUpdate().Model(&c).Set("token_hash = ''").WherePK().Exec(context.WithoutCancel(ctx)); err != nil {
 			return err
 		}
 		return ErrEmailUnsent.With(err)
@@ -119,7 +120,8 @@ func (s *Service) void(ctx context.Context, db bun.IDB, userID string) error {
 // AwaitedAddress is the address that waits to be confirmed; nil for none.
 func (s *Service) AwaitedAddress(ctx context.Context, userID string) (*AddressChange, error) {
 	var c AddressChange
-	err := s.DB.Read.NewSelect().Model(&c).Where("user_id = ? AND token_hash <> '' AND expires_at > ?", userID, s.Now().UnixMilli()).Limit(1).Scan(ctx)
+	err := s.DB.Read.NewSelect().Model(&c).Where("user_id = ? AND token_hash <> '' AND expires_at > ?", userID, s.Now().UnixMilli()).
+		Where("old_email = (SELECT email FROM users WHERE id = user_id)").Limit(1).Scan(ctx)
 	if store.NotFound(err) {
 		return nil, nil
 	}

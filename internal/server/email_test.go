@@ -158,7 +158,7 @@ func TestLinksThatConfirmNothing(t *testing.T) {
 	for range 3 {
 		ask("new6@post.example")
 	}
-	page(t, b.Post("/settings/email", "email", "new7@post.example"), 429, "Several confirmations were sent within the hour")
+	page(t, b.Post("/settings/email", "email", "new7@post.example"), 429, "Several confirmations were asked for within the hour")
 	if err := alice.Server.Notices.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -151,6 +151,9 @@ func (s *Server) keepDecision(r *http.Request, q *request, rec *recorder) {
 	s.Decisions.Put(d)
 }
 
+// maxOrigin is how many bytes of an Origin are recorded: a scheme, a name and a port.
+const maxOrigin = 300
+
 // auditRefusal records refused sign-ins and refused acts of administration. Who
 // makes many of them is recorded now and then: the log has them all.
 func (s *Server) auditRefusal(r *http.Request, q *request) {
@@ -170,7 +173,9 @@ func (s *Server) auditRefusal(r *http.Request, q *request) {
 		if q.audience != operators {
 			return
 		}
-		e = audit.Event{Action: "admin.refused", Kind: "call", Name: r.Method + " " + r.URL.Path, Details: audit.Details{"from": r.Header.Get("Origin")}}
+		from := r.Header.Get("Origin")
+		from = strings.ToValidUTF8(from[:min(len(from), maxOrigin)], "")
+		e = audit.Event{Action: "admin.refused", Kind: "call", Name: r.Method + " " + r.URL.Path, Details: audit.Details{"from": from}}
 	default:
 		return
 	}

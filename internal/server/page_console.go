@@ -215,15 +215,7 @@ func (s *Server) consoleShares(w http.ResponseWriter, r *http.Request) {
 		data.Next = onward(r, "before", shares[consoleRows-1].ID)
 	}
 	data.Shares = shares
-	switch {
-	case data.User == "" && data.Peer == "" && data.Text == "":
-	case data.First == "" && data.Next == "": // all of them are on this page
-		for _, share := range shares {
-			if share.Live {
-				data.Fitting++
-			}
-		}
-	default:
+	if len(shares) > 0 && (data.User != "" || data.Peer != "" || data.Text != "") {
 		ids, err := s.EndableShares(r.Context(), data.Direction, data.User, sharing.Everyone{Peer: data.Peer, State: data.State, Text: data.Text, Limit: maxEnded + 1})
 		if err != nil {
 			s.problemPage(w, r, err)

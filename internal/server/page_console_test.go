@@ -358,6 +358,20 @@ func TestAllSharesThatFitEndAtOnce(t *testing.T) {
 		t.Errorf("%s", p.Text())
 	}
 	alice.Inbox("e.txt", "ended")
+	// What a group received is not one person's to lose.
+	olga.API("POST", "/groups", map[string]any{"name": "staff"}, nil)
+	olga.API("PUT", "/groups/staff/members/alice", nil, nil)
+	for _, with := range []string{"staff@" + string(alice.Host), alice.Address} {
+		name := "for " + strings.SplitN(with, "@", 2)[0]
+		bob.Put(name, "x")
+		bob.API("POST", "/shares", map[string]any{"path": name, "with": with, "group": with != alice.Address}, nil)
+		alice.Inbox(name, "pending")
+	}
+	if p := b.Post("/admin/shares/end", "fitting", "1", "direction", "received", "user", "alice"); !strings.Contains(p.Text(), "One share ended.") {
+		t.Errorf("%s", p.Text())
+	}
+	alice.Inbox("for alice", "ended")
+	alice.Inbox("for staff", "pending")
 }
 
 func TestWhatARuleSaysOfSignaturesStaysWhenItIsChangedByAForm(t *testing.T) {

@@ -245,14 +245,14 @@ func (s *Server) describeRows(ctx context.Context, t tree.Tree, userID string, d
 	} else if !tree.Below(data.Path, tree.SharedDir) {
 		shared, err = s.Sharing.SharedBelow(ctx, userID, data.Path)
 	}
+	if err != nil {
+		return err
+	}
 	for _, info := range shown {
 		if !tree.Within(data.Path, tree.SharedDir) { // sorted knows little of it
 			found, err := t.Stat(ctx, tree.Join(data.Path, info.Name))
-			switch {
-			case errors.Is(err, tree.ErrNotFound): // gone since
+			if err != nil { // gone since, or not to be looked at: the others are
 				continue
-			case err != nil:
-				return err
 			}
 			info = found
 		}
@@ -263,7 +263,7 @@ func (s *Server) describeRows(ctx context.Context, t tree.Tree, userID string, d
 		}
 		data.Rows = append(data.Rows, f)
 	}
-	return err
+	return ctx.Err()
 }
 
 // sortBy reads how a page is to be sorted.

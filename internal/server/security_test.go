@@ -46,7 +46,7 @@ func TestPagesOfOtherSitesDoNothing(t *testing.T) {
 		t.Fatalf("only %d forms", len(paths))
 	}
 	for _, path := range paths {
-		for name, header := range map[string][2]string{"a browser of today": {"Sec-Fetch-Site", "cross-site"}, "a site beside": {"Sec-Fetch-Site", "same-site"}, "an old browser": {"Origin", "https://evil.example"}} {
+		for name, header := range map[string][2]string{"a browser of today": {"Sec-Fetch-Site", "cross-site"}, "a site beside": {"Sec-Fetch-Site", "same-site"}, "an old browser": {"Origin", "https://evil.example"}, "an endless origin": {"Origin", "https://" + strings.Repeat("a", 8000)}} {
 			r, err := http.NewRequest("POST", alice.Origin+path, strings.NewReader(url.Values{"name": {"mallory"}, "password": {"a long password"}}.Encode()))
 			if err != nil {
 				t.Fatal(err)
@@ -72,6 +72,11 @@ func TestPagesOfOtherSitesDoNothing(t *testing.T) {
 	// Who is tricked into an act of administration finds it in the records.
 	weftest.Until(t, "it is recorded", func() bool {
 		rows := records(t, alice.Site, audit.Filter{Action: "admin.refused"})
+		for _, r := range rows {
+			if len(r.Details) > 1000 {
+				t.Errorf("%d bytes of details", len(r.Details))
+			}
+		}
 		return len(rows) > 0 && rows[0].Code == "CROSS_ORIGIN" && strings.HasPrefix(rows[0].Object, "POST /admin/") && rows[0].Origin == "127.0.0.1"
 	})
 }

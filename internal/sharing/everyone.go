@@ -84,9 +84,13 @@ func (s *Service) EveryReceived(ctx context.Context, f Everyone) ([]Reaching, er
 	return out, received(q, f).Scan(ctx)
 }
 
-// EndableReceived are the ids of those that EndByOperator can end.
+// EndableReceived are the ids of those that EndByOperator can end; of one person's,
+// those with groups are left to their other members.
 func (s *Service) EndableReceived(ctx context.Context, f Everyone) (ids []string, err error) {
 	q := s.DB.Read.NewSelect().TableExpr("incoming_shares AS s").Column("id").Where("ended_at = 0")
+	if f.UserID != "" {
+		q = q.Where("group_id = ''")
+	}
 	return ids, received(q, f).Scan(ctx, &ids)
 }
 

@@ -12,7 +12,8 @@ import (
 )
 
 // What is asked or written with every message is prepared: the database reads its
-// text once and not each time.
+// text once and not each time. These texts go past bun to the driver, so their
+// places are those of SQLite (?), and other databases need their own put in.
 
 // Find reads the rows that fit a condition into a slice. Each connection keeps the
 // statement: the condition is a constant.

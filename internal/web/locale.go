@@ -320,9 +320,12 @@ func (l *Locale) Step(check, found string) template.HTML {
 	return template.HTML(html.EscapeString(t)) //nolint:gosec // escaped
 }
 
-// maxWithin is how deep a text that is kept in English is looked for in another:
-// some of it is other people's.
-const maxWithin = 4
+// Some of what is kept in English is other people's: maxWithin is how deep a text is
+// looked for in another, maxSaid how many bytes one may have.
+const (
+	maxWithin = 4
+	maxSaid   = 2048
+)
 
 // said finds a text among the patterns of a scope, and what is in its places
 // wherever it may stand. A pattern without words of its own knows as much as
@@ -331,7 +334,7 @@ func (l *Locale) said(scope, s string, within int) (t string, known bool) {
 	if l == Locales[0] {
 		return s, true
 	}
-	if within > maxWithin {
+	if within > maxWithin || len(s) > maxSaid {
 		return s, false
 	}
 	for _, p := range patterns()[scope] {

@@ -245,7 +245,9 @@ func ConfirmLetter(site, origin string, u account.User, link string, until time.
 	l := LocaleFor(u.Language, "")
 	return mail.Message{
 		Subject: shorten(l.T("mail.confirm.subject", site)),
-		Text: l.T("mail.hello", u.DisplayName) + "\n\n" + l.T("mail.confirm.lead", u.Name, site, origin) + "\n" + link + "\n\n" +
+		// By the account's name: whose address this is, is not known yet, and nobody
+		// gets words of a stranger's choice.
+		Text: l.T("mail.hello", u.Name) + "\n\n" + l.T("mail.confirm.lead", u.Name, site, origin) + "\n" + link + "\n\n" +
 			l.T("mail.confirm.until", l.When(until)) + " " + l.T("mail.confirm.not") + "\n",
 	}
 }

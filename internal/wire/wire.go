@@ -5,12 +5,14 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/uptrace/bun"
 	"golang.org/x/time/rate"
 
@@ -175,11 +177,14 @@ func (k *Keeper) List(ctx context.Context, f Filter) ([]Entry, error) {
 		q = q.Where(`(body LIKE ? ESCAPE '\' OR answer LIKE ? ESCAPE '\')`, like, like)
 	}
 	if f.Before != "" {
-		last, err := k.Find(ctx, f.Before)
-		if err != nil {
+		switch last, err := k.Find(ctx, f.Before); {
+		case err == nil:
+			q = q.Where("(at < ? OR at = ? AND id < ?)", last.At, last.At, last.ID)
+		case errors.Is(err, ErrNoExchange) && uuid.Validate(f.Before) == nil: // kept no more; what is older has a smaller id
+			q = q.Where("id < ?", f.Before)
+		default:
 			return nil, err
 		}
-		q = q.Where("(at < ? OR at = ? AND id < ?)", last.At, last.At, last.ID)
 	}
 	return out, q.Scan(ctx)
 }

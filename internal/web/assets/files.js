@@ -232,7 +232,8 @@ const small = (t) => send(t, "PUT", "/api/v1/content/" + escaped(t.path), t.file
 // large sends a file in pieces, and goes on with an upload that was begun before.
 const large = async (t) => {
   if (!t.location) {
-    const r = await fetch("/api/v1/uploads");
+    const r = await fetch("/api/v1/uploads").catch(() => null);
+    if (!r) throw null;
     const known = r.ok ? await r.json() : [];
     const same = known.find((u) => u.path === t.path && u.length === t.file.size && Math.abs(new Date(u.modified) - t.file.lastModified) < 1000);
     if (same) t.location = "/api/v1/uploads/" + encodeURIComponent(same.id);
@@ -268,6 +269,7 @@ const free = (t) => {
   const [stem, ending] = dot > 0 ? [t.name.slice(0, dot), t.name.slice(dot)] : [t.name, ""];
   t.number = (t.number || 1) + 1;
   t.path = t.folder + (t.folder ? "/" : "") + `${stem} (${t.number})${ending}`;
+  if (t.location) fetch(t.location, { method: "DELETE" });
   t.location = null;
 };
 
@@ -396,7 +398,7 @@ const draw = (now = false) => {
     document.body.classList.add("transferring"); // the last rows can be scrolled above the panel
     box.querySelector(".stop").addEventListener("click", () => {
       for (const t of transfers) {
-        if (t.state === "queued") t.state = "stopped";
+        if (t.state === "queued" || t.state === "holding") t.state = "stopped";
         if (t.state !== "sending" && t.state !== "waiting") continue;
         t.stopped = true;
         t.request?.abort();
@@ -416,7 +418,7 @@ const draw = (now = false) => {
   const live = transfers.filter((t) => t.state !== "stopped");
   const total = live.reduce((n, t) => n + t.file.size, 0), sent = live.reduce((n, t) => n + Math.min(t.sent, t.file.size), 0);
   const done = live.filter((t) => t.state === "done").length;
-  const busy = transfers.some((t) => ["queued", "sending", "waiting"].includes(t.state));
+  const busy = transfers.some((t) => ["holding", "queued", "sending", "waiting"].includes(t.state));
   if (transfers.some((t) => t.state === "sending")) speed.push([at, sent]);
   while (speed.length > 2 && at - speed[0][0] > 8000) speed.shift();
   const took = speed.length ? (at - speed[0][0]) / 1000 : 0, rate = took > 0.5 ? Math.max(0, (sent - speed[0][1]) / took) : 0;
@@ -442,7 +444,7 @@ const draw = (now = false) => {
   }
 };
 
-addEventListener("beforeunload", (e) => { if (running) e.preventDefault(); });
+addEventListener("beforeunload", (e) => { if (running || transfers.some((t) => t.state === "holding")) e.preventDefault(); });
 
 // start takes files with the folders that they came in, and folders that may be
 // empty.
@@ -457,15 +459,21 @@ const start = async (files, empty = []) => {
     let at = "";
     for (const part of within ? within.split("/") : []) folders.add(at += (at ? "/" : "") + part);
   }
+  const mine = [];
+  const add = (file, folder, state, more) => {
+    const t = { file, folder, name: file.name, path: [folder, file.name].filter(Boolean).join("/"), sent: 0, state, ...more };
+    mine.push(t);
+    transfers.push(t);
+  };
   for (const { file, within, unread } of files) {
     const folder = [top, within].filter(Boolean).join("/");
-    const t = { file, folder, name: file.name, path: [folder, file.name].filter(Boolean).join("/"), sent: 0, state: "holding" };
-    if (unread) Object.assign(t, { unread, state: "failed", why: words.unread });
-    transfers.push(t);
+    if (unread) add(file, folder, "failed", { unread, why: words.unread });
+    else add(file, folder, "holding");
   }
   draw(true);
   const broken = [];
   for (const f of [...folders].sort((a, b) => a.split("/").length - b.split("/").length || (a < b ? -1 : 1))) {
+    if (mine.some((t) => t.state === "stopped")) break;
     const r = await fetch("/api/v1/files/folder", {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ path: [top, f].filter(Boolean).join("/") }),
     }).catch(() => null);
@@ -473,11 +481,17 @@ const start = async (files, empty = []) => {
     const problem = r && !r.ok ? await r.json().catch(() => ({})) : null;
     if (!r || problem && problem.code !== "ALREADY_EXISTS") broken.push([[top, f].filter(Boolean).join("/"), problem?.detail || words.lost]);
   }
-  for (const t of transfers) {
+  const below = (folder, f) => folder === f || folder.startsWith(f + "/");
+  for (const t of mine) {
     if (t.state !== "holding") continue;
-    const b = broken.find(([f]) => t.folder === f || t.folder.startsWith(f + "/"));
+    const b = broken.find(([f]) => below(t.folder, f));
     t.state = b ? "failed" : "queued";
     if (b) t.why = b[1];
+  }
+  for (const [f, why] of broken) { // empty ones have no file to tell it
+    if (mine.some((t) => below(t.folder, f)) || broken.some(([g]) => g !== f && below(f, g))) continue;
+    const at = f.lastIndexOf("/");
+    add(new File([], f.slice(at + 1)), f.slice(0, Math.max(at, 0)), "failed", { unread: true, why });
   }
   pump();
 };
