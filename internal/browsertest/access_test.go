@@ -83,6 +83,7 @@ func TestTheFocusMeetsWhatIsSaid(t *testing.T) {
 	b.visit("/people/invite")
 	ask[bool](b, `(() => { const f = document.querySelector("#days"); f.form.noValidate = true; f.value = "1000"; f.form.requestSubmit(); return true })()`)
 	b.focused("the number of days to be wrong", `#days[aria-invalid=true][aria-describedby~=fault]`)
+	b.until("the title to say so", `document.title.startsWith("Error: Invite")`)
 	b.forget()
 
 	// What was done, and the button that takes it back, come first.
@@ -123,7 +124,7 @@ func TestTheShareDialogByKeys(t *testing.T) {
 	b.do(chromedp.Focus(`dialog [name=kind][value=user]`), chromedp.KeyEvent(kb.ArrowDown))
 	b.focused("the other kind", "[name=kind][value=group]:checked")
 	b.do(chromedp.Focus(`dialog .confirm summary`), chromedp.KeyEvent(kb.Enter))
-	b.until("it is asked", `document.querySelector("dialog .confirm[open]") !== null`)
+	b.until("it is asked", `document.querySelector("dialog .confirm[open] .ask button[aria-describedby^=asked]") !== null`)
 	b.do(chromedp.KeyEvent(kb.Escape))
 	b.until("the question is closed, the dialog is not", `document.querySelector("dialog[open] .confirm:not([open])") !== null`)
 	b.do(chromedp.KeyEvent(kb.Escape))

@@ -35,6 +35,15 @@ document.addEventListener("keydown", (e) => {
     menu.querySelector("summary").focus();
   }
 });
+// The button of a question is read with it.
+let questions = 0;
+document.addEventListener("toggle", (e) => {
+  if (!e.target.matches?.("details.confirm[open]")) return;
+  const asked = e.target.querySelector(".ask p");
+  if (!asked) return;
+  asked.id ||= `asked-${++questions}`;
+  e.target.querySelector(".ask button")?.setAttribute("aria-describedby", asked.id);
+}, true);
 // What lies above the page does not hide where the focus went.
 document.addEventListener("focusin", (e) => {
   for (const menu of document.querySelectorAll("details.menu[open], .toolbar details.confirm[open]")) {
