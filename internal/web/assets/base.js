@@ -18,7 +18,10 @@ const localise = (root) => {
 };
 
 // Where it is narrow, the sections of the console go on to the right.
-document.querySelector(".console [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+for (const tab of document.querySelectorAll(".console [aria-current]")) {
+  const row = tab.closest("ul");
+  row.scrollLeft += tab.getBoundingClientRect().left - row.getBoundingClientRect().left - (row.clientWidth - tab.offsetWidth) / 2;
+}
 
 // Menus close when something else is meant.
 document.addEventListener("click", (e) => {
