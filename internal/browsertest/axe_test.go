@@ -45,8 +45,16 @@ func axeScript(t *testing.T) string {
 	return string(script)
 }
 
+// spacing sets text as wide as a reader may want it (WCAG 1.4.12).
+const spacing = `(() => {
+	const wide = new CSSStyleSheet();
+	wide.replaceSync("* { line-height: 1.5 !important; letter-spacing: .12em !important; word-spacing: .16em !important } p { margin-bottom: 2em !important }");
+	document.adoptedStyleSheets = [wide];
+	return true;
+})()`
+
 // inspect looks at a page in every way that a reader may: light, dark, on a
-// narrow screen, and enlarged to 200 %, which halves the window.
+// narrow screen, enlarged to 200 %, which halves the window, and widely spaced.
 func (b *tab) inspect(path string) {
 	b.t.Helper()
 	for _, look := range []struct {
@@ -62,6 +70,11 @@ func (b *tab) inspect(path string) {
 			b.widest()
 		}
 		b.picture(look.name)
+		ask[bool](b, spacing)
+		if by := b.overflow(); by > 0 {
+			b.t.Errorf("%s, %s, with wide spacing: %d pixels wider than the window", path, look.name, by)
+			b.widest()
+		}
 	}
 	b.size(1280, 860)
 	b.scheme("light")

@@ -121,7 +121,7 @@ func TestDropsInQuickSuccessionDisturbNothing(t *testing.T) {
 	b.signIn(alice)
 	b.visit("/files/Quick")
 	b.drop(tour)
-	b.drop(loose) // while folders are made
+	b.drop(loose)         // while folders are made
 	b.says("Uploaded: 4") // with the other, or without it: that may have been done before
 	if got := alice.Get("Quick/Tour/Day 39/a.txt") + alice.Get("Quick/loose.txt"); got != "aloose" {
 		t.Errorf("%q", got)

@@ -82,6 +82,8 @@ func (leads) Transform(doc *ast.Document, _ text.Reader, ctx parser.Context) {
 			outward(n)
 		case *ast.Image:
 			images = append(images, n)
+		case *ast.Heading:
+			n.Level = min(n.Level+1, 6) // the page's own title is above them
 		}
 		return ast.WalkContinue, nil
 	})

@@ -43,7 +43,8 @@ func TestTextsInOtherEncodings(t *testing.T) {
 
 func TestMarkdownBringsNoMarkupAndLoadsNothingFromElsewhere(t *testing.T) {
 	for source, want := range map[string]string{
-		"# A *title*":                              "<h1>A <em>title</em></h1>",
+		"# A *title*":                              "<h2>A <em>title</em></h2>",
+		"###### A detail":                          "<h6>A detail</h6>",
 		"<script>alert(1)</script>":                "<!-- raw HTML omitted -->",
 		"a <img src=x onerror=alert(1)> b":         "<p>a <!-- raw HTML omitted --> b</p>",
 		"[x](javascript:alert(1))":                 `<a href="#">`,

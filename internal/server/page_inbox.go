@@ -160,6 +160,7 @@ func (s *Server) inboxOf(r *http.Request) (*inboxPage, error) {
 	page.Here = withNumber(withNumber(here, "page", n), "apart", apart)
 	page.Pager = pagerOf(n, page.Total, withPage(withNumber(here, "apart", apart)))
 	page.ApartPager = pagerOf(apart, kept, beside(withNumber(here, "page", n), "apart"))
+	page.ApartPager.Of = "sharing.inbox.apart"
 	return page, s.questionsOf(ctx, user, page)
 }
 

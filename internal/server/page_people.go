@@ -27,6 +27,7 @@ const pageSize = 100
 type pager struct {
 	Page, Pages, Prev, Next int
 	URL                     string
+	Of                      string // what is paged, where a page has several lists
 }
 
 // cut gives the part of a list that the request asks for. The page's number
@@ -42,7 +43,7 @@ func cut[T any](r *http.Request, rows []T) ([]T, pager) {
 		address += q.Encode() + "&"
 	}
 	from := (page - 1) * pageSize
-	return rows[from:min(from+pageSize, len(rows))], pager{page, pages, page - 1, page + 1, address + "page="}
+	return rows[from:min(from+pageSize, len(rows))], pager{Page: page, Pages: pages, Prev: page - 1, Next: page + 1, URL: address + "page="}
 }
 
 // people is the address book.

@@ -539,7 +539,7 @@ type sentPart struct {
 // pagerOf tells which page of a list this is; link ends where the page's number
 // belongs.
 func pagerOf(page int, total int64, link string) pager {
-	return pager{page, int((total + perList - 1) / perList), page - 1, page + 1, link}
+	return pager{Page: page, Pages: int((total + perList - 1) / perList), Prev: page - 1, Next: page + 1, URL: link}
 }
 
 // numberOf reads which page of a list is asked for.

@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"html/template"
 	"io/fs"
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/store"
+	"github.com/weft-mesh/weft/ocm"
 )
 
 //go:embed pages app parts
@@ -174,12 +176,21 @@ func version(b []byte) string {
 	return hex.EncodeToString(sum[:6])
 }
 
+// faultyField is the name of the field that an error is about, if it is about one.
+func faultyField(err error) string {
+	if e, ok := errors.AsType[*ocm.Error](err); ok && len(e.Fields) == 1 {
+		return e.Fields[0].Name
+	}
+	return ""
+}
+
 func funcs(l *Locale) template.FuncMap {
 	return template.FuncMap{
 		"t":       l.T,
 		"th":      l.HTML,
 		"locale":  func() *Locale { return l },
 		"error":   l.Error,
+		"field":   faultyField,
 		"said":    l.Said,
 		"foreign": l.Foreign,
 		"step":    l.Step,

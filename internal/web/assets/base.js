@@ -18,7 +18,10 @@ const localise = (root) => {
 };
 
 // Where it is narrow, the sections of the console go on to the right.
-document.querySelector(".console [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+for (const tab of document.querySelectorAll(".console [aria-current]")) {
+  const row = tab.closest("ul");
+  row.scrollLeft += tab.getBoundingClientRect().left - row.getBoundingClientRect().left - (row.clientWidth - tab.offsetWidth) / 2;
+}
 
 // Menus close when something else is meant.
 document.addEventListener("click", (e) => {
@@ -30,8 +33,24 @@ document.addEventListener("keydown", (e) => {
   if (e.key !== "Escape") return;
   const menu = document.activeElement?.closest?.("details.menu[open], details.confirm[open]");
   if (menu) {
+    e.preventDefault(); // a dialog around it stays
     menu.open = false;
     menu.querySelector("summary").focus();
+  }
+});
+// The button of a question is read with it.
+let questions = 0;
+document.addEventListener("toggle", (e) => {
+  if (!e.target.matches?.("details.confirm[open]")) return;
+  const asked = e.target.querySelector(".ask p");
+  if (!asked) return;
+  asked.id ||= `asked-${++questions}`;
+  e.target.querySelector(".ask button")?.setAttribute("aria-describedby", asked.id);
+}, true);
+// What lies above the page does not hide where the focus went.
+document.addEventListener("focusin", (e) => {
+  for (const menu of document.querySelectorAll("details.menu[open], .toolbar details.confirm[open]")) {
+    if (!menu.contains(e.target)) menu.open = false;
   }
 });
 
@@ -66,12 +85,15 @@ const copying = (root) => {
   for (const button of root.querySelectorAll("button[data-copy]")) {
     if (!navigator.clipboard) continue;
     button.hidden = false;
+    const label = [...button.childNodes], said = document.createElement("span");
+    said.className = "out";
+    said.setAttribute("role", "status");
+    button.after(said);
     button.addEventListener("click", async () => {
       const from = document.getElementById(button.dataset.copy);
       await navigator.clipboard.writeText(from.value ?? from.textContent);
-      const label = button.textContent;
-      button.textContent = button.dataset.done || "✓";
-      setTimeout(() => { button.textContent = label; }, 2000);
+      button.textContent = said.textContent = button.dataset.done;
+      setTimeout(() => { button.replaceChildren(...label); said.textContent = ""; }, 2000);
     });
   }
 };
@@ -83,6 +105,23 @@ const refocus = (link) => {
   const menu = link?.closest("details.menu");
   const to = menu && !menu.open ? menu.querySelector("summary") : link;
   (to ?? document.getElementById("main"))?.focus();
+};
+
+// point leads to what a page says of the last act: to the field that was not
+// taken, if there is one, or to the message itself. Screen readers pass over a
+// status, and often over an alert, that a page came with.
+const point = (root) => {
+  const told = root.querySelector("#fault") ?? root.querySelector("#said");
+  if (!told) return;
+  const named = told.dataset.field ? [...root.querySelectorAll(`form[method=post] [name="${CSS.escape(told.dataset.field)}"]`)].filter((f) => f.checkVisibility()) : [];
+  const first = root === document ? root.querySelector("main [autofocus]") : null;
+  const field = named.length === 1 ? named[0] : first;
+  if (named.length === 1) field.setAttribute("aria-invalid", "true");
+  if (field && !field.getAttribute("aria-describedby")?.split(" ").includes(told.id)) {
+    field.setAttribute("aria-describedby", [told.id, field.getAttribute("aria-describedby")].filter(Boolean).join(" "));
+  }
+  if (!field) told.tabIndex = -1;
+  (field ?? told).focus({ preventScroll: root === document && location.hash !== "" });
 };
 
 // A link with data-dialog opens its page's main part above this one. Forms in it
@@ -104,9 +143,8 @@ const fill = async (box, page) => {
   await Promise.all([...page.querySelectorAll("head script[type=module][src]")].map((s) => import(s.getAttribute("src"))));
   ready(box);
   if (said.length && box.open) {
-    said[0].tabIndex = -1;
-    said[0].focus();
     box.scrollTop = 0;
+    point(box);
   }
   return true;
 };
@@ -175,4 +213,4 @@ if (sessionStorage.getItem(returning)) {
   const href = sessionStorage.getItem(returning);
   sessionStorage.removeItem(returning);
   refocus([...document.querySelectorAll("a[data-dialog]")].find((a) => a.getAttribute("href") === href));
-}
+} else point(document);

@@ -58,6 +58,7 @@ document.addEventListener("click", (e) => {
   const f = form();
   if (!f?.contains(e.target)) return;
   if (e.target.closest("[data-act=none]")) {
+    (anchor?.isConnected ? anchor : f.querySelector("#all")).focus({ preventScroll: true }); // the button goes
     choose(false);
     return;
   }
@@ -154,11 +155,16 @@ const refresh = async () => {
   const page = new DOMParser().parseFromString(await r.text(), "text/html");
   const now = page.getElementById("listing");
   if (!now) return;
-  const held = document.activeElement && old.contains(document.activeElement) ? boxOf(rowOf(document.activeElement) ?? old)?.value : null;
+  const focus = old.contains(document.activeElement) ? document.activeElement : null, held = focus && boxOf(rowOf(focus))?.value;
+  const chosen = new Set(boxes().filter((b) => b.checked).map((b) => b.value));
   old.replaceWith(document.adoptNode(now));
   document.dispatchEvent(new CustomEvent("weft:drawn", { detail: now }));
+  for (const b of boxes()) b.checked = chosen.has(b.value);
   prepare();
-  if (held !== null) boxes().find((b) => b.value === held)?.focus();
+  if (!focus) return;
+  const box = held ? boxes().find((b) => b.value === held) : null;
+  const same = box && ["a.entry", ".more summary"].find((s) => focus.matches(s));
+  ((same ? rowOf(box).querySelector(same) : box) ?? document.getElementById("main")).focus({ preventScroll: true });
 };
 
 // Pictures that cannot be made leave the sign of their kind.
@@ -170,6 +176,13 @@ for (const img of document.querySelectorAll(".sign img")) if (img.complete && !i
 
 const panel = document.getElementById("upload-panel");
 const words = panel?.dataset;
+const spoken = document.createElement("p"); // there before it says anything, or it is not heard
+if (panel) {
+  spoken.className = "out";
+  spoken.setAttribute("role", "status");
+  document.body.append(spoken);
+}
+const silence = 15_000; // between two words on how far transfers are
 const say = (text, ...args) => text.replace(/\{(\d)\}/g, (_, i) => args[i]);
 const sizes = (n) => {
   const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
@@ -312,7 +325,7 @@ const run = async (t) => {
   }
 };
 
-let transfers = [], running = 0, box = null, drawn = 0, speed = [];
+let transfers = [], running = 0, box = null, drawn = 0, speed = [], heard = { at: 0, busy: false };
 
 const pump = () => {
   while (running < atOnce) {
@@ -410,6 +423,7 @@ const draw = (now = false) => {
       box.remove();
       document.body.classList.remove("transferring");
       box = null;
+      heard.busy = false;
       transfers = [];
       speed = [];
       document.querySelector("#upload-menu summary").focus();
@@ -437,10 +451,18 @@ const draw = (now = false) => {
   const told = live.filter((t) => ["exists", "failed", "waiting"].includes(t.state)).slice(0, 50);
   const there = live.filter((t) => t.state === "exists");
   const key = [there.length, ...told.map((t) => t.path + t.state + (t.why || ""))].join("\n");
-  if (box.dataset.told !== key) {
+  const news = box.dataset.told !== key;
+  if (news) {
     box.dataset.told = key;
     const all = there.length > 1 ? [line([say(words.existMany, there.length)], ...answers(there, words.replaceAll, words.bothAll, words.skipAll))] : [];
     box.querySelector("ul").replaceChildren(...all, ...told.map(item));
+  }
+  // Heard are the beginning, the end and what is asked; between them now and then
+  // how far it is.
+  if (news || busy !== heard.busy || busy && at - heard.at > silence) {
+    heard = { at, busy };
+    const far = busy && total ? new Intl.NumberFormat(document.documentElement.lang, { style: "percent" }).format(sent / total) : "";
+    spoken.textContent = [sum, far, ...[...box.querySelectorAll("li > p")].slice(0, 3).map((p) => p.textContent)].filter(Boolean).join(" · ");
   }
 };
 

@@ -161,7 +161,9 @@ const check = (form) => {
   field.addEventListener("input", () => { verdict.replaceChildren(); soon(); });
   form.addEventListener("change", ask);
   for (const b of form.querySelectorAll("[data-nojs]")) b.hidden = true;
-  for (const radio of form.querySelectorAll("input[name=kind]")) radio.addEventListener("change", () => field.focus());
+  for (const radio of form.querySelectorAll("input[name=kind]")) { // by the pointer: who goes by keys wants to go on
+    radio.closest("label").addEventListener("click", (e) => { if (e.detail > 0) setTimeout(() => field.focus()); });
+  }
   const refused = form.closest("dialog, main").querySelector(".notice.bad"); // the page says already what is wrong
   if (field.value && verdict.childElementCount === 0 && !refused) ask();
 };
@@ -176,7 +178,7 @@ const ends = (part) => {
     field.required = !day.hidden;
     if (day.hidden) field.value = "";
   };
-  choice.addEventListener("change", () => { follow(); if (!day.hidden) field.focus(); });
+  choice.addEventListener("change", follow);
   follow();
 };
 
