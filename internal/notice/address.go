@@ -33,7 +33,6 @@ const (
 	confirmations = 5 // of one person within an hour: they go to addresses of others' choosing
 	confirmBudget = 10 * time.Second
 	keepChanges   = 7 * 24 * time.Hour // in which the old address can be told
-	maxTellPause  = time.Hour
 )
 
 // AddressChange is an address that a person wants to be reached at.
@@ -179,7 +178,7 @@ func (s *Service) tellOld(ctx context.Context) error {
 			return nil
 		}
 		// The attempt is recorded first, so that another server does not make it too.
-		pause := min(s.Mailing.FirstRetry<<min(c.Attempts, 20), maxTellPause) + time.Second
+		pause := s.Mailing.pause(c.Attempts+1) + time.Second
 		res, err := s.DB.Write.NewUpdate().Model((*AddressChange)(nil)).Set("attempts = attempts + 1").Set("tell_at = ?", s.Now().Add(pause).UnixMilli()).
 			Where("id = ? AND attempts = ?", c.ID, c.Attempts).Exec(ctx)
 		if err != nil {

@@ -236,6 +236,15 @@ func (s *Service) drop(ctx context.Context, id string) error {
 	return err
 }
 
+// pause is how long to wait after so many attempts.
+func (m Mailing) pause(attempts int64) time.Duration {
+	d := m.FirstRetry
+	for ; attempts > 1 && d < m.MaxRetry; attempts-- {
+		d *= 2
+	}
+	return min(d, m.MaxRetry)
+}
+
 // unsent records a failed attempt: another follows, or the e-mail is given up.
 func (s *Service) unsent(ctx context.Context, m queued, cause error, permanent bool) error {
 	now := s.Now()
@@ -246,10 +255,7 @@ func (s *Service) unsent(ctx context.Context, m queued, cause error, permanent b
 		_, err := q.Set("state = ?", mailDead).Exec(ctx)
 		return err
 	}
-	pause := s.Mailing.MaxRetry
-	if m.Attempts < 32 {
-		pause = min(s.Mailing.FirstRetry<<(m.Attempts-1), s.Mailing.MaxRetry)
-	}
+	pause := s.Mailing.pause(m.Attempts)
 	log.Info("e-mail not sent, will try again", "in", pause)
 	_, err := q.Set("next_at = ?", now.Add(pause).UnixMilli()).Exec(ctx)
 	return err

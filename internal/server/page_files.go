@@ -104,7 +104,9 @@ type filesPageData struct {
 
 // First tells whether nothing was ever put here: all there is, is the folder of
 // what others share.
-func (f *filesPageData) First() bool { return f.Path == "" && f.Count == 1 && f.Rows[0].Fixed() }
+func (f *filesPageData) First() bool {
+	return f.Path == "" && f.Count == 1 && len(f.Rows) == 1 && f.Rows[0].Fixed()
+}
 
 // pendingUpload is an upload that was interrupted, or of which a part is
 // arriving as the page is made.
